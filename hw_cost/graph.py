@@ -1,0 +1,79 @@
+"""A network as a graph of operations with shapes: what is costed, and what is exported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import networkx as nx
+
+BATCH = -1
+"""Stands for the batch size in every shape of a graph; replaced by a number when a cost is asked for."""
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One ONNX operator with the shapes it works on."""
+
+    op: str
+    """ONNX operator type, such as ``Gemm``, ``Relu`` or ``LayerNormalization``."""
+    inputs: tuple[Shape, ...]
+    """Shapes of the activations that come in, `BATCH` for the batch size."""
+    output: Shape
+    """Shape of the (first) activation that goes out."""
+    parameters: Mapping[str, Shape] = field(default_factory=dict)
+    """Trained tensors in the operator's input order: name in the module's state dict -> shape as ONNX wants it."""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """ONNX attributes, such as ``axis`` or ``n_trees``."""
+
+
+class OpGraph:
+    """A directed acyclic graph of operations; node names are strings, in topological order of insertion.
+
+    >>> graph = OpGraph()
+    >>> x = graph.input("x", (BATCH, 8))
+    >>> h = graph.add("Gemm", x, output=(BATCH, 4), parameters={"0.weight": (4, 8), "0.bias": (4,)})
+    >>> y = graph.add("Relu", h, output=(BATCH, 4))
+    >>> graph.n_parameters, [operation.op for operation in graph]
+    (36, ['Gemm', 'Relu'])
+    """
+
+    def __init__(self) -> None:
+        self.network: nx.DiGraph[str] = nx.DiGraph()
+        self._n_added = 0
+
+    def input(self, name: str, shape: Shape) -> str:
+        """Declare an input of the network and return its name."""
+        self.network.add_node(name, shape=shape)
+        return name
+
+    def add(
+        self, op: str, *sources: str, output: Shape, parameters: Mapping[str, Shape] | None = None, **attributes: Any
+    ) -> str:
+        """Append an operation fed by `sources` and return the name of its output."""
+        inputs = tuple(self.network.nodes[source]["shape"] for source in sources)
+        name = f"{op.lower()}_{self._n_added}"
+        self._n_added += 1
+        operation = Operation(op, inputs, output, parameters or {}, attributes)
+        self.network.add_node(name, shape=output, operation=operation, sources=sources)
+        self.network.add_edges_from((source, name) for source in sources)
+        return name
+
+    def __iter__(self) -> Iterator[Operation]:
+        """The operations in order of insertion, inputs left out."""
+        return (data["operation"] for _, data in self.network.nodes(data=True) if "operation" in data)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trained scalars."""
+        total = 0
+        for operation in self:
+            for shape in operation.parameters.values():
+                size = 1
+                for length in shape:
+                    size *= length
+                total += size
+        return total

@@ -1,0 +1,1 @@
+"""MetaML: hardware-aware network search that remembers what worked before."""
