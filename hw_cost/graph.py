@@ -15,6 +15,15 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
+class Parameter:
+    """A trained or constant tensor that an operation takes as one of its inputs."""
+
+    name: str
+    """Its name in the tensors that the graph is exported with (the module's state dict)."""
+    shape: Shape
+
+
+@dataclass(frozen=True)
 class Operation:
     """One ONNX operator with the shapes it works on."""
 
@@ -25,7 +34,7 @@ class Operation:
     output: Shape
     """Shape of the (first) activation that goes out."""
     parameters: Mapping[str, Shape] = field(default_factory=dict)
-    """Trained tensors in the operator's input order: name in the module's state dict -> shape as ONNX wants it."""
+    """Constant tensors in the operator's input order: name -> shape."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """ONNX attributes, such as ``axis`` or ``n_trees``."""
 
@@ -35,7 +44,8 @@ class OpGraph:
 
     >>> graph = OpGraph()
     >>> x = graph.input("x", (BATCH, 8))
-    >>> h = graph.add("Gemm", x, output=(BATCH, 4), parameters={"0.weight": (4, 8), "0.bias": (4,)})
+    >>> weight, bias = Parameter("0.weight", (4, 8)), Parameter("0.bias", (4,))
+    >>> h = graph.add("Gemm", x, weight, bias, output=(BATCH, 4), transB=1)
     >>> y = graph.add("Relu", h, output=(BATCH, 4))
     >>> graph.n_parameters, [operation.op for operation in graph]
     (36, ['Gemm', 'Relu'])
@@ -50,16 +60,23 @@ class OpGraph:
         self.network.add_node(name, shape=shape)
         return name
 
-    def add(
-        self, op: str, *sources: str, output: Shape, parameters: Mapping[str, Shape] | None = None, **attributes: Any
-    ) -> str:
-        """Append an operation fed by `sources` and return the name of its output."""
-        inputs = tuple(self.network.nodes[source]["shape"] for source in sources)
+    def add(self, op: str, *sources: str | Parameter, output: Shape, **attributes: Any) -> str:
+        """Append an operation and return the name of its output.
+
+        Args:
+            op: ONNX operator type.
+            sources: the operator's inputs in ONNX order: names of earlier nodes, or constant tensors.
+            output: shape of the output.
+            attributes: ONNX attributes.
+        """
+        activations = [source for source in sources if isinstance(source, str)]
+        inputs = tuple(self.network.nodes[source]["shape"] for source in activations)
+        parameters = {source.name: source.shape for source in sources if isinstance(source, Parameter)}
         name = f"{op.lower()}_{self._n_added}"
         self._n_added += 1
-        operation = Operation(op, inputs, output, parameters or {}, attributes)
+        operation = Operation(op, inputs, output, parameters, attributes)
         self.network.add_node(name, shape=output, operation=operation, sources=sources)
-        self.network.add_edges_from((source, name) for source in sources)
+        self.network.add_edges_from((source, name) for source in activations)
         return name
 
     def __iter__(self) -> Iterator[Operation]:
