@@ -1,0 +1,36 @@
+"""Errors of different tasks on one scale."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from portfolio.table import Floats
+
+
+def regret(errors: Floats) -> Floats:
+    """Return the distance to the best of each task in units of the task's range: 0 the best, 1 the worst.
+
+    Shape ``(t, c)`` in and out, nan stays nan; a task whose errors are all equal becomes all 0.
+
+    >>> regret(np.array([[2.0, 4.0, 3.0, np.nan]])).tolist()
+    [[0.0, 1.0, 0.5, nan]]
+    """
+    low, high = np.nanmin(errors, axis=1, keepdims=True), np.nanmax(errors, axis=1, keepdims=True)
+    return np.asarray((errors - low) / np.where(high > low, high - low, 1.0))
+
+
+def ranks(errors: Floats) -> Floats:
+    """Return the rank of each configuration within its task, scaled to [0, 1]; ties share their mean rank.
+
+    Shape ``(t, c)`` in and out, nan stays nan.
+
+    >>> ranks(np.array([[0.2, 0.9, 0.2, np.nan]])).tolist()
+    [[0.25, 1.0, 0.25, nan]]
+    """
+    out = np.full(errors.shape, np.nan)
+    for row, values in enumerate(errors):
+        known = np.flatnonzero(np.isfinite(values))
+        _, place, count = np.unique(values[known], return_inverse=True, return_counts=True)
+        mean_rank = np.cumsum(count) - (count + 1) / 2
+        out[row, known] = mean_rank[place] / max(len(known) - 1, 1)
+    return out
