@@ -1,0 +1,225 @@
+"""SQLite files: how one is created, examined before it is touched, and connected to.
+
+Write-ahead log with ``synchronous=FULL``: a commit that returned survives a power cut, and readers never wait for
+writers. A store comes into being complete or not at all: it is made beside its place and linked there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from metaml.errors import StoreError
+from metaml.store import schema
+from metaml.store.errors import StoreCorruptError, StoreMissingError, StoreReadOnlyError
+from metaml.store.faults import store_errors
+
+BUSY_SECONDS = 30.0
+"""How long a writer waits for its turn."""
+CHECKED_BYTES = 32 * 2**20
+"""A file up to this size (tens of milliseconds) is checked at every opening, a larger one only after an unclean end."""
+_MAGIC = b"SQLite format 3\0"
+_WAY_OUT = "the file was left as it is; restore a backup of it, or move it away and start a new store"
+_REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "afs", "9p"}
+
+logger = logging.getLogger(__name__)
+
+
+def create_file(path: Path) -> None:
+    """Create an empty store at ``path`` and the folders above it; another process may have been faster.
+
+    Raises:
+        StoreReadOnlyError: The folder cannot be made or written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".metaml-store-", dir=path.parent) as folder:
+            fresh = Path(folder) / "store.sqlite"
+            _initialise(fresh)
+            _place(fresh, path)
+    except OSError as error:
+        msg = f"no store can be created at {path} ({error.strerror}): give a folder that can be written"
+        raise StoreReadOnlyError(msg) from error
+    _warn_if_remote(path)
+
+
+def _initialise(path: Path) -> None:
+    path.touch()
+    with store_errors(str(path)):
+        engine = connect(path)
+        try:
+            with engine.begin() as connection:
+                fill(connection)
+        finally:
+            engine.dispose()
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+
+
+def fill(connection: Connection) -> None:
+    """Create the tables of the present schema and say so in the header of the file."""
+    schema.metadata.create_all(connection)
+    connection.execute(schema.schema_version.insert().values(version_num=str(schema.SCHEMA_VERSION)))
+    connection.exec_driver_sql(f"PRAGMA application_id={schema.APPLICATION_ID}")
+    connection.exec_driver_sql(f"PRAGMA user_version={schema.SCHEMA_VERSION}")
+
+
+def _place(fresh: Path, path: Path) -> None:
+    """Move a finished file to its place unless something is there; the content is on the disk before the name."""
+    _fsync(fresh)
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links
+        if not path.exists():
+            fresh.rename(path)
+    _fsync(path.parent)
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def examine(path: Path) -> int:
+    """Look at a store without changing a byte of it, and return the number of its schema.
+
+    Raises:
+        StoreMissingError: Nothing is there.
+        StoreCorruptError: It is a directory, no SQLite file, not ours, truncated, or damaged inside.
+    """
+    header = _header(path)
+    application, size = int.from_bytes(header[68:72], "big"), path.stat().st_size
+    if application != schema.APPLICATION_ID:
+        msg = f"{path} is an SQLite file of another program, not a store; give another file"
+        raise StoreCorruptError(msg)
+    unclean = _has_content(_beside(path, "-wal"))
+    page_size = int.from_bytes(header[16:18], "big")
+    expected = (65536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big")
+    if not unclean and size < expected:
+        msg = f"the store {path} is truncated ({size} of {expected} bytes): {_WAY_OUT}"
+        raise StoreCorruptError(msg)
+    if unclean or size <= CHECKED_BYTES:
+        _check(path)
+    return _version(path)
+
+
+def _header(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except FileNotFoundError as error:
+        msg = f"there is no store at {path}"
+        raise StoreMissingError(msg) from error
+    except IsADirectoryError as error:
+        msg = f"{path} is a directory, not a store; give a file such as {path / 'store.sqlite'}"
+        raise StoreCorruptError(msg) from error
+    except OSError as error:
+        msg = f"the store {path} cannot be read ({error.strerror}): look at its permissions"
+        raise StoreError(msg) from error
+    if len(header) < 100 or not header.startswith(_MAGIC):
+        what = "is empty" if not header else "is no SQLite file"
+        msg = f"{path} {what}, so it is not a store: {_WAY_OUT}"
+        raise StoreCorruptError(msg)
+    return header
+
+
+def _check(path: Path) -> None:
+    problems = quick_check(path)
+    if problems:
+        msg = f"the store {path} is damaged ({problems[0]}): {_WAY_OUT}"
+        raise StoreCorruptError(msg)
+
+
+def quick_check(path: Path, *, thorough: bool = False) -> list[str]:
+    """Return what SQLite's own check finds; empty when the file is sound."""
+    pragma = "integrity_check" if thorough else "quick_check"
+    with store_errors(str(path)), closing(_open(path, read_only=True)) as connection:
+        found = [row[0] for row in connection.execute(f"PRAGMA {pragma}")]
+    return [] if found == ["ok"] else [" ".join(str(line).split()) for line in found]
+
+
+def _version(path: Path) -> int:
+    with store_errors(str(path)), closing(_open(path, read_only=True)) as connection:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def connect(path: Path | None, *, read_only: bool = False) -> Engine:
+    """Return the engine of an SQLite file, or of a database in memory for None."""
+    if path is None:
+        options: dict[str, Any] = {"poolclass": StaticPool}
+        engine = create_engine("sqlite://", connect_args={"check_same_thread": False}, **options)
+    else:
+        file = path
+        engine = create_engine("sqlite://", creator=lambda: _open(file, read_only=read_only), poolclass=QueuePool)
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    """Open a file by URI, so that no character of its name means anything to SQLite."""
+    mode = _read_mode(path) if read_only else "mode=rw"
+    uri = f"{path.as_uri()}?{mode}"
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+
+
+def _read_mode(path: Path) -> str:
+    """Return how to read: a write-ahead log needs a file beside it, which a folder that is read-only cannot get."""
+    alone = not _has_content(_beside(path, "-wal"))
+    return "mode=ro&immutable=1" if alone and not os.access(path.parent, os.W_OK) else "mode=ro"
+
+
+def _configure(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # transactions begin where SQLAlchemy says, not where the driver guesses
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _has_content(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def size_in_bytes(path: Path) -> int:
+    """Return the size of a store with its write-ahead log."""
+    return sum(p.stat().st_size for p in (path, _beside(path, "-wal")) if p.exists())
+
+
+def _warn_if_remote(path: Path) -> None:
+    """Say that SQLite's locks do not hold over a network."""
+    kind = _file_system(path)
+    if kind in _REMOTE:
+        text = "the store %s is on a network file system (%s), where two writers can damage it: use a local file"
+        logger.warning(text, path, kind)
+
+
+def _file_system(path: Path) -> str:
+    """Return the type of the file system of a path on Linux, or an empty text."""
+    try:
+        lines = Path("/proc/mounts").read_text().splitlines()
+    except OSError:
+        return ""
+    mounts = [(Path(fields[1]), fields[2]) for fields in map(str.split, lines) if len(fields) > 2]
+    above = [(len(place.parts), kind) for place, kind in mounts if path.is_relative_to(place)]
+    return max(above, default=(0, ""))[1]

@@ -1,0 +1,377 @@
+"""The store: what is written into it, and how it is read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pandas as pd
+from sqlalchemy import Connection, Engine, Table, bindparam, func, select
+from sqlalchemy.dialects import postgresql as postgresql_dialect
+from sqlalchemy.dialects import sqlite as sqlite_dialect
+from sqlalchemy.engine import URL
+
+from metaml.errors import StoreError
+from metaml.store import checks, postgres, queries, records, schema, sqlite
+from metaml.store.errors import StoreMissingError, StoreReadOnlyError, StoreVersionError
+from metaml.store.faults import store_errors
+from metaml.store.location import parse_location, shown
+from metaml.store.records import DeviceRecord, LatencyRecord, RunRecord, TaskRecord
+from metaml.trial import Trial
+
+_Insert = sqlite_dialect.Insert | postgresql_dialect.Insert
+
+
+class Store:
+    """Results of searches: tasks, configurations, runs and their trials, metafeatures, devices and latencies.
+
+    One store may be written by many processes and threads at once. Every ``add_…`` is one transaction that is on the
+    disk when the call returns, and does nothing the second time. Every failure is a `StoreError` that names the store
+    and a way out.
+
+    >>> with Store.open(":memory:") as store:
+    ...     store.add_task(TaskRecord(fingerprint="f1", name="iris", type="multiclass", n_rows=150))
+    ...     store.tasks().loc["f1", "name"]
+    'iris'
+    """
+
+    def __init__(self, engine: Engine, location: Path | URL | None, *, read_only: bool) -> None:
+        self.engine = engine
+        self.location = location
+        self.read_only = read_only
+        self.url = shown(location)
+
+    @classmethod
+    def open(cls, url: str | Path | None = None, *, create: bool = True, read_only: bool = False) -> Self:
+        """Open a store, or create an empty one.
+
+        Args:
+            url: A path, ``sqlite:///path``, ``postgresql+psycopg://user@host/database``, ``:memory:``, or None for the
+                default place.
+            create: Whether to create it, with the folders above it, when nothing is there.
+            read_only: Refuse every writing; nothing is created then.
+
+        Raises:
+            StoreMissingError: Nothing is there, and nothing is to be created.
+            StoreCorruptError: A file is there that is no store, or a damaged one; it is left as it is.
+            StoreVersionError: The schema of the store is not the present one.
+        """
+        location, create = parse_location(url), create and not read_only
+        place = shown(location)
+        with store_errors(place):
+            if isinstance(location, URL):
+                engine = postgres.connect(location, read_only=read_only)
+                version = postgres.prepare(engine, create=create, place=place)
+            elif location is None:
+                engine, version = _in_memory(), schema.SCHEMA_VERSION
+            else:
+                version = _existing(location, create=create)
+                engine = sqlite.connect(location, read_only=read_only)
+        if version != schema.SCHEMA_VERSION:
+            engine.dispose()
+            raise _wrong_version(version, place)
+        return cls(engine, location, read_only=read_only)
+
+    def close(self) -> None:
+        """Give the connections back; closing twice does no harm."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Store({self.url!r})"
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection that sees one state of the store, for the modules of this package."""
+        with store_errors(self.url), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give a connection whose changes are all committed at the end, or none of them."""
+        if self.read_only:
+            msg = f"the store {self.url} was opened read-only, nothing can be written to it"
+            raise StoreReadOnlyError(msg)
+        with store_errors(self.url), self.engine.execution_options(writes=True).begin() as connection:
+            yield connection
+
+    def insert_new(self, table: Table) -> _Insert:
+        """Return an insert that passes over rows which are there already."""
+        if self.engine.dialect.name == "sqlite":
+            return sqlite_dialect.insert(table).on_conflict_do_nothing()
+        return postgresql_dialect.insert(table).on_conflict_do_nothing()
+
+    # -- writing ------------------------------------------------------------
+
+    def add_task(self, task: TaskRecord) -> None:
+        """Add a task unless its fingerprint is known."""
+        row = {**vars(task), "fingerprint": records.key(task.fingerprint, "fingerprint of a task")}
+        for name in ("name", "group", "source"):
+            row[name] = None if row[name] is None else records.free_text(row[name])
+        with self.writing() as connection:
+            connection.execute(self.insert_new(schema.tasks), row)
+
+    def add_metafeatures(self, fingerprint: str, values: pd.Series[float], version: str) -> None:
+        """Add the metafeatures of a task as one version of their definition computes them; the first ones stay.
+
+        Raises:
+            StoreError: The task is not in the store.
+        """
+        document = records.dump_numbers({str(name): value for name, value in values.items()})
+        with self.writing() as connection:
+            task = self._task_id(connection, fingerprint)
+            row = {"task": task, "version": records.key(version, "version of metafeatures"), "values": document}
+            connection.execute(self.insert_new(schema.metafeatures), row)
+
+    def add_device(self, device: DeviceRecord) -> None:
+        """Add a device, or what is known of it now when so far only its name was."""
+        row = {
+            **vars(device),
+            "name": records.key(device.name, "name of a device"),
+            "details": records.dump_json(device.details),
+        }
+        with self.writing() as connection:
+            self._device_id(connection, device.name)
+            devices = schema.devices
+            connection.execute(devices.update().where(devices.c.name == device.name, devices.c.details == "{}"), row)
+
+    def add_run(self, run: RunRecord) -> None:
+        """Add a run unless its id is known.
+
+        Raises:
+            StoreError: Its task is not in the store.
+        """
+        row = {name: getattr(run, name) for name in ("space", "metric", "seed", "started")}
+        row |= {"run_id": records.key(run.run_id, "id of a run"), "host": records.free_text(run.host)}
+        row |= {"options": records.dump_json(dict(run.options)), "versions": records.dump_json(dict(run.versions))}
+        with self.writing() as connection:
+            row["task"] = self._task_id(connection, run.fingerprint)
+            row["device"] = None if run.device is None else self._device_id(connection, run.device)
+            connection.execute(self.insert_new(schema.runs), row)
+
+    def add_trial(self, run_id: str, trial: Trial) -> None:
+        """Add one trial; when this returns it survives anything. A number that the run has already is passed over.
+
+        Raises:
+            StoreError: The run is not in the store, or the trial cannot be written.
+        """
+        self.add_trials(run_id, [trial])
+
+    def add_trials(self, run_id: str, trials: Iterable[Trial]) -> None:
+        """Add trials of one run in one transaction, all or none; numbers that the run has already are passed over."""
+        self.add_results({run_id: trials})
+
+    def add_results(self, trials: Mapping[str, Iterable[Trial]]) -> None:
+        """Add trials of several runs, by the id of the run, in one transaction."""
+        listed = {run_id: list(of_run) for run_id, of_run in trials.items()}
+        with self.writing() as connection:
+            runs = {run_id: self._run(connection, run_id) for run_id in listed}
+            configurations = self._configuration_ids(
+                connection, [(runs[r][1], t) for r, ts in listed.items() for t in ts]
+            )
+            rows = [
+                (runs[run_id][0], configurations[id(trial.configuration)], *records.trial_values(trial))
+                for run_id, of_run in listed.items()
+                for trial in of_run
+            ]
+            self._insert_rows(connection, rows)
+
+    def _insert_rows(self, connection: Connection, rows: list[tuple[Any, ...]]) -> None:
+        """Insert trials as bare tuples, which costs a third of what named parameters do."""
+        names = ("run", "configuration", *records.TRIAL_COLUMNS)
+        statement = self.insert_new(schema.trials).values({name: bindparam(name) for name in names})
+        compiled = statement.compile(dialect=self.engine.dialect, column_keys=list(names))
+        order = compiled.positiontup
+        if not rows:
+            return
+        if order is None:  # a driver with named parameters
+            connection.execute(self.insert_new(schema.trials), [dict(zip(names, row, strict=True)) for row in rows])
+            return
+        places = [names.index(name) for name in order]
+        connection.exec_driver_sql(str(compiled), [tuple(row[i] for i in places) for row in rows])
+
+    def _configuration_ids(self, connection: Connection, trials: list[tuple[str, Trial]]) -> dict[int, int]:
+        """Add the configurations that are new; return their ids by the identity of the dictionary."""
+        hashes: dict[int, str] = {}
+        rows: dict[str, dict[str, Any]] = {}
+        for space, trial in trials:
+            configuration = trial.configuration
+            if id(configuration) not in hashes:
+                digest = hashes[id(configuration)] = trial.configuration_id
+                rows.setdefault(digest, records.configuration_row(digest, configuration, space))
+        known = self._known_configurations(connection, rows)
+        missing = [row for digest, row in rows.items() if digest not in known]
+        if missing:
+            connection.execute(self.insert_new(schema.configurations), missing)
+            known |= self._known_configurations(connection, [row["hash"] for row in missing])
+        return {identity: known[digest] for identity, digest in hashes.items()}
+
+    @staticmethod
+    def _known_configurations(connection: Connection, hashes: Collection[str]) -> dict[str, int]:
+        table, found = schema.configurations, {}
+        for some in queries.batches(list(hashes)):
+            rows = connection.execute(select(table.c.hash, table.c.id).where(table.c.hash.in_(some)))
+            found.update({digest: number for digest, number in rows})
+        return found
+
+    def _task_id(self, connection: Connection, fingerprint: str) -> int:
+        table = schema.tasks
+        found = connection.execute(select(table.c.id).where(table.c.fingerprint == fingerprint)).scalar()
+        if found is None:
+            msg = f"the store {self.url} has no task {fingerprint!r}: add_task comes first"
+            raise StoreError(msg)
+        return int(found)
+
+    def _device_id(self, connection: Connection, name: str) -> int:
+        row = {"name": records.key(name, "name of a device"), "details": "{}"}
+        connection.execute(self.insert_new(schema.devices), row)
+        return int(connection.execute(select(schema.devices.c.id).where(schema.devices.c.name == name)).scalar_one())
+
+    def _run(self, connection: Connection, run_id: str) -> tuple[int, str]:
+        """Return the number and the space of a run."""
+        table = schema.runs
+        found = connection.execute(select(table.c.id, table.c.space).where(table.c.run_id == run_id)).first()
+        if found is None:
+            msg = f"the store {self.url} has no run {run_id!r}: add_run comes first"
+            raise StoreError(msg)
+        return int(found[0]), str(found[1])
+
+    def add_latency(self, latency: LatencyRecord) -> None:
+        """Add the latency of a configuration on a device.
+
+        Raises:
+            StoreError: The configuration, or the run, is not in the store.
+        """
+        names = ("batch", "predicted_ms", "measured_ms", "low_ms", "high_ms", "measured_at")
+        row = {name: getattr(latency, name) for name in names}
+        with self.writing() as connection:
+            known = self._known_configurations(connection, [latency.configuration_id])
+            if not known:
+                msg = f"the store {self.url} has no configuration {latency.configuration_id!r}"
+                raise StoreError(msg)
+            row["configuration"] = known[latency.configuration_id]
+            row["device"] = self._device_id(connection, latency.device)
+            row["run"] = None if latency.run_id is None else self._run(connection, latency.run_id)[0]
+            connection.execute(self.insert_new(schema.latencies), row)
+
+    # -- reading ------------------------------------------------------------
+
+    def trials(self, run_id: str) -> list[Trial]:
+        """Return the trials of a run in the order of their numbers; none for a run that is not there."""
+        with self.reading() as connection:
+            rows = connection.execute(queries.trials_of_run(run_id)).mappings()
+            return [records.trial_from_row(dict(row), json.loads(row["document"])) for row in rows]
+
+    def runs(self) -> list[RunRecord]:
+        """Return all runs, oldest first."""
+        with self.reading() as connection:
+            return [records.run_from_row(dict(row)) for row in connection.execute(queries.runs()).mappings()]
+
+    def run(self, run_id: str) -> RunRecord | None:
+        """Return one run, or None when it is not there."""
+        with self.reading() as connection:
+            row = connection.execute(queries.runs().where(schema.runs.c.run_id == run_id)).mappings().first()
+            return None if row is None else records.run_from_row(dict(row))
+
+    def tasks(self) -> pd.DataFrame:
+        """Return the tasks: by ``fingerprint``, with the fields of `TaskRecord` as columns."""
+        columns = [column for column in schema.tasks.c if column.name != "id"]
+        with self.reading() as connection:
+            rows = connection.execute(select(*columns).order_by(schema.tasks.c.id)).all()
+        frame = pd.DataFrame(rows, columns=[column.name for column in columns])
+        return frame.astype({"n_classes": "Int64"}).set_index("fingerprint")
+
+    def results(
+        self, *, space: str, metric: str | None = None, exclude: Collection[str] = (), budget: float = 1.0
+    ) -> pd.DataFrame:
+        """Return what is known of a search space, one row a trial, in the order in which they were written.
+
+        A trial counts when it ran at the full budget. One that crashed, diverged or ran out of time or memory counts
+        with `WORST_ERROR`: that it fails is worth knowing. One that was pruned or infeasible says nothing of the error.
+
+        Args:
+            space: The search space; spaces never mix.
+            metric: Only runs whose normalised error is of this metric.
+            exclude: Fingerprints of tasks to leave out.
+            budget: The lowest budget that counts.
+
+        Returns:
+            Columns ``fingerprint``, ``configuration_id``, ``error``, ``seconds``, ``budget``.
+        """
+        with self.reading() as connection:
+            return queries.results(connection, space=space, metric=metric, budget=budget, exclude=exclude)
+
+    def configurations(
+        self, ids: Collection[str] | None = None, *, space: str | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """Return configurations by id: those asked for (unknown ones are missing), or those of a space, or all."""
+        table = schema.configurations
+        statement = select(table.c.hash, table.c.configuration).order_by(table.c.id)
+        if space is not None:
+            statement = statement.where(table.c.space == space)
+        parts = (
+            [statement] if ids is None else [statement.where(table.c.hash.in_(b)) for b in queries.batches(list(ids))]
+        )
+        with self.reading() as connection:
+            return {digest: json.loads(text) for part in parts for digest, text in connection.execute(part)}
+
+    def metafeatures(self, version: str) -> pd.DataFrame:
+        """Return the metafeatures of one version: tasks (by fingerprint) × features, nan where undefined."""
+        table = schema.metafeatures
+        statement = select(schema.tasks.c.fingerprint, table.c["values"]).join_from(table, schema.tasks)
+        with self.reading() as connection:
+            rows = connection.execute(statement.where(table.c.version == version).order_by(table.c.task)).all()
+        found = {fingerprint: records.load_numbers(text) for fingerprint, text in rows}
+        return pd.DataFrame.from_dict(found, orient="index", dtype=float).rename_axis("fingerprint")
+
+    def info(self) -> dict[str, Any]:
+        """Return counts by table, schema version, size in bytes, place and time of the last writing (UTC)."""
+        with self.reading() as connection:
+            tables = [table for table in schema.metadata.sorted_tables if table is not schema.schema_version]
+            counts = {
+                table.name: connection.execute(select(func.count()).select_from(table)).scalar_one() for table in tables
+            }
+            state = queries.state(connection, self.location)
+        return {"url": self.url, "schema_version": schema.SCHEMA_VERSION, **state, "counts": counts}
+
+    def verify(self) -> list[str]:
+        """Return what is wrong with the store, a sentence each; nothing when it is sound."""
+        with self.reading() as connection:
+            return checks.problems(connection)
+
+
+def _in_memory() -> Engine:
+    engine = sqlite.connect(None)
+    with engine.begin() as connection:
+        sqlite.fill(connection)
+    return engine
+
+
+def _existing(path: Path, *, create: bool) -> int:
+    """Return the schema version of the store at a path, which is created when it is missing and that is allowed."""
+    try:
+        return sqlite.examine(path)
+    except StoreMissingError:
+        if not create:
+            raise
+    sqlite.create_file(path)
+    return sqlite.examine(path)
+
+
+def _wrong_version(version: int, place: str) -> StoreVersionError:
+    if version > schema.SCHEMA_VERSION:
+        msg = f"the store {place} has schema {version}, this metaml knows {schema.SCHEMA_VERSION}: update metaml"
+    else:
+        msg = f"the store {place} has schema {version}, older than {schema.SCHEMA_VERSION}: run `metaml store upgrade`"
+    return StoreVersionError(msg)
