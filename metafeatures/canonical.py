@@ -1,0 +1,157 @@
+"""An order of rows, columns and classes that depends on their content alone.
+
+A vector that describes a table must not change when its rows or columns are shuffled, or its classes renamed; and sums
+of floats, trees and cross-validation folds all depend on order. So rows and columns are put into an order given by a
+hash of their content (seeded, hence as good as random), once; everything downstream is then invariant to the last bit,
+and the first m rows are a random sample of m rows.
+
+Columns are told apart by their cells, rows by their cells and the columns these stand in, classes by their rows: colour
+refinement as in Weisfeiler and Leman (1968), with as many rounds as it takes to tell all rows apart, at most `ROUNDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from metafeatures.columns import Columns, HashArray, IntArray
+from metafeatures.target import Target
+
+ROUNDS = 3
+BLOCK_COLUMNS = 32
+_MISSING = np.uint64(0x9E3779B97F4A7C15)
+_ODD = np.uint64(0xD6E8FEB86659FD93)
+_SHIFT = np.uint64(32)
+
+
+def scramble(values: HashArray) -> HashArray:
+    """Spread the bits of 64-bit integers; element-wise, one to one."""
+    mixed = (values ^ (values >> _SHIFT)) * _ODD
+    return np.asarray((mixed ^ (mixed >> _SHIFT)) * _ODD)
+
+
+def row_order(columns: Columns, target: Target, seed: int) -> tuple[IntArray, HashArray]:
+    """Row numbers in canonical order, and the key that each of them is sorted by, both ``(n,)``."""
+    rows = _refined(columns, target)
+    if np.unique(rows).size < rows.size:
+        rows = _without_symmetry(columns, target, rows)
+    keys = scramble(rows + scramble(_occurrence(rows) + np.uint64(seed % 2**64)))
+    order = np.argsort(keys, kind="stable")
+    return order, keys[order]
+
+
+def column_order(columns: Columns, rows: HashArray, seed: int) -> tuple[IntArray, HashArray]:
+    """Column numbers (numeric first, then categorical) in canonical order with their keys, both ``(p + q,)``.
+
+    Args:
+        columns: a table whose rows are in canonical order.
+        rows: the keys of its rows.
+        seed: another seed, another order.
+    """
+    keys = scramble(_column_colours(columns, rows) + np.uint64(seed % 2**64))
+    order = np.argsort(keys, kind="stable")
+    return order, keys[order]
+
+
+def class_order(classes: IntArray, rows: HashArray) -> IntArray:
+    """Class codes from the most to the least frequent; equally frequent ones by the keys of their rows."""
+    counts = np.bincount(classes)
+    colours = np.zeros(counts.size, dtype=np.uint64)
+    np.add.at(colours, classes, rows)
+    return np.lexsort((colours, -counts))
+
+
+def _refined(columns: Columns, target: Target) -> HashArray:
+    """A colour for each row, refined until all differ or nothing changes any more: ``(n,)``."""
+    rows = targets = _target_colours(target, np.zeros(target.classes.size, dtype=np.uint64))
+    distinct = 0
+    for _ in range(ROUNDS):
+        rows = _row_colours(columns, _column_colours(columns, rows), targets)
+        before, distinct = distinct, np.unique(rows).size
+        if distinct in (before, rows.size):
+            break
+        targets = _target_colours(target, rows)
+    return rows
+
+
+def _without_symmetry(columns: Columns, target: Target, rows: HashArray) -> HashArray:
+    """Refined colours again, with classes of equal colour told apart first, then columns of equal colour.
+
+    Where refinement leaves two classes (columns) equal, a swap of the two leads to the same table (but for rare
+    graphs), so that it does not matter which one comes first; but rows must not mix them up.
+    """
+    targets = _target_colours(target, rows, tell_apart=True)
+    rows = _row_colours(columns, _column_colours(columns, rows + targets), targets)
+    column_colours = _column_colours(columns, rows)
+    return _row_colours(columns, scramble(column_colours + _occurrence(column_colours)), targets)
+
+
+def _target_colours(target: Target, rows: HashArray, *, tell_apart: bool = False) -> HashArray:
+    """A colour for each row's target that no renaming of the classes can change: ``(n,)``."""
+    if target.task_type == "regression":
+        return scramble((target.values + 0.0).view(np.uint64))
+    colours = np.bincount(target.classes).astype(np.uint64)
+    np.add.at(colours, target.classes, rows)
+    if tell_apart:
+        colours = scramble(colours) + _occurrence(colours)
+    return np.asarray(scramble(colours)[target.classes])
+
+
+def _column_colours(columns: Columns, rows: HashArray) -> HashArray:
+    """A colour for each column from its cells and the colours of their rows: ``(p + q,)``."""
+    colours = [np.empty(0, dtype=np.uint64)]
+    for cells in _blocks(columns, np.arange(columns.n_columns)):
+        cells ^= rows[:, None]
+        cells *= _ODD
+        cells ^= cells >> _SHIFT
+        colours.append(cells.sum(axis=0, dtype=np.uint64))
+    return scramble(np.concatenate(colours))
+
+
+def _row_colours(columns: Columns, column_colours: HashArray, start: HashArray) -> HashArray:
+    """A colour for each row from its cells and the colours of their columns: ``(n,)``.
+
+    Columns are read in the order of their colours and only until all rows differ.
+    """
+    rows = start.copy()
+    order = np.argsort(column_colours, kind="stable")
+    ordered_colours = column_colours[order]
+    at = 0
+    for cells in _blocks(columns, order):
+        cells ^= ordered_colours[at : at + cells.shape[1]]
+        cells *= _ODD
+        cells ^= cells >> _SHIFT
+        rows += cells.sum(axis=1, dtype=np.uint64)
+        at += cells.shape[1]
+        last_of_colour = at == order.size or ordered_colours[at] != ordered_colours[at - 1]
+        if last_of_colour and np.unique(rows).size == rows.size:
+            break
+    return scramble(rows)
+
+
+def _blocks(columns: Columns, order: IntArray) -> Iterator[HashArray]:
+    """The cells as 64-bit integers, a few columns at a time, columns in the given order; safe to overwrite."""
+    p = columns.numeric.shape[1]
+    for first in range(0, order.size, BLOCK_COLUMNS):
+        block = order[first : first + BLOCK_COLUMNS]
+        cells = np.empty((columns.numeric.shape[0], block.size), dtype=np.uint64, order="F")
+        is_number = block < p
+        numbers = columns.numeric[:, block[is_number]] + 0.0  # -0.0 becomes 0.0
+        numbers[np.isnan(numbers)] = np.nan  # one bit pattern for all kinds of nan
+        cells[:, is_number] = numbers.view(np.uint64)
+        for at in np.flatnonzero(~is_number):
+            labels = np.append(columns.labels[block[at] - p], _MISSING)
+            cells[:, at] = labels[columns.symbols[:, block[at] - p]]
+        yield cells
+
+
+def _occurrence(rows: HashArray) -> HashArray:
+    """For each row how many rows of the same colour stand before it, so that equal rows do not get equal keys."""
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    lengths = np.diff(np.r_[starts, ordered.size])
+    occurrence = np.empty(rows.size, dtype=np.uint64)
+    occurrence[order] = np.arange(rows.size) - np.repeat(starts, lengths)
+    return occurrence

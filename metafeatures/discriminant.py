@@ -1,0 +1,60 @@
+"""Linear discriminant analysis: canonical correlations and the homogeneity of class covariances."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from metafeatures.columns import FloatArray, IntArray
+
+RANK_TOLERANCE = 1e-10
+"""Eigenvalues of a correlation matrix below this share of the largest count as 0."""
+SMALLEST_CORRELATION = 1e-7
+"""Canonical correlations below this count as 0, that is as none."""
+
+
+def class_means(X: FloatArray, classes: IntArray, k: int) -> FloatArray:
+    """Mean of the rows of each class: ``(k, p)``; ``X`` is ``(m, p)``, ``classes`` ``(m,)``."""
+    indicators = (classes == np.arange(k)[:, None]).astype(np.float64)
+    return np.asarray(indicators @ X / indicators.sum(axis=1, keepdims=True))
+
+
+def whiten(standardised: FloatArray) -> FloatArray:
+    """Turn ``(m, p)`` standardised columns into ``(m, r)`` uncorrelated ones of variance 1, r their rank."""
+    values, vectors = np.linalg.eigh(standardised.T @ standardised / standardised.shape[0])
+    kept = values > RANK_TOLERANCE * values.max(initial=0.0)
+    return np.asarray(standardised @ (vectors[:, kept] / np.sqrt(values[kept])))
+
+
+def canonical_correlations(whitened: FloatArray, target: FloatArray) -> FloatArray:
+    """Canonical correlations with ``(m, k)`` orthogonal columns of the target, largest first; the zeros left out.
+
+    ``target`` is the indicator of each class, or the centred target of regression; both sets are projected onto unit
+    vectors, so the correlations are the singular values of their inner products (Björck & Golub 1973).
+    """
+    m = whitened.shape[0]
+    norms = np.linalg.norm(target, axis=0)
+    inner = whitened.T @ (target[:, norms > 0] / norms[norms > 0]) / np.sqrt(m)
+    correlations = np.linalg.svd(inner, compute_uv=False)
+    return np.asarray(np.minimum(correlations[correlations > SMALLEST_CORRELATION], 1.0))
+
+
+def log_homogeneity(X: FloatArray, classes: IntArray, k: int) -> float:
+    """Logarithm of the homogeneity of class covariances, M / (p (m - k)) with Box's M; 0 when all are equal.
+
+    Michie, Spiegelhalter & Taylor (1994), section 7.3.2. nan unless every class has a covariance of full rank.
+
+    Args:
+        X: ``(m, p)``, no missing cells.
+        classes: ``(m,)``, from 0 to ``k`` - 1.
+        k: number of classes.
+    """
+    m, p = X.shape
+    freedom = np.bincount(classes, minlength=k) - 1.0
+    if not p or k < 2 or freedom.min() < p:
+        return np.nan
+    covariances = np.array([np.cov(X[classes == c], rowvar=False).reshape(p, p) for c in range(k)])
+    pooled = np.tensordot(freedom, covariances, axes=1) / (m - k)
+    gamma = 1 - (2 * p**2 + 3 * p - 1) / (6 * (p + 1) * (k - 1)) * (np.sum(1 / freedom) - 1 / (m - k))
+    signs, logs = np.linalg.slogdet(covariances)
+    _, pooled_log = np.linalg.slogdet(pooled)
+    return float(gamma * ((m - k) * pooled_log - freedom @ logs) / (p * (m - k))) if (signs > 0).all() else np.nan
