@@ -1,7 +1,7 @@
 """Columns of a table: what kind each one is, and how its cells become the numbers and strings that a model takes.
 
 It needs numpy and pandas only, because a delivered model is fed through it. Whatever a cell was written as (text,
-Python object, nullable, Arrow or categorical dtype), equal content gives equal arrays; the task's fingerprint relies on it.
+object, nullable, Arrow or categorical dtype), equal content gives equal arrays: the task's fingerprint relies on that.
 """
 
 from __future__ import annotations
@@ -213,7 +213,9 @@ def _is_text_or_object(dtype: Any) -> bool:
 
 def _distinct(cells: pd.Series[Any]) -> list[Any]:
     """Return the values that occur, missing ones left out; for objects all of them, since some cannot be hashed."""
-    if cells.dtype == object:
+    if cells.dtype == object or (
+        isinstance(cells.dtype, pd.ArrowDtype) and not pd.api.types.is_string_dtype(cells.dtype)
+    ):
         return [
             value
             for value in cells

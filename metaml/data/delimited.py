@@ -7,6 +7,7 @@ import csv
 import gzip
 import re
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,13 @@ from metaml.errors import DataError
 SAMPLE_BYTES = 65_536
 """How much of a file is looked at to find out its dialect."""
 DELIMITERS = ",;\t|"
-_BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_BOMS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 _COMMA_NUMBER = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+")
 _POINT_NUMBER = re.compile(r"[+-]?\d+\.\d+")
 _POINT_THOUSANDS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+,\d+")
@@ -37,6 +44,10 @@ class Dialect:
     thousands: str | None = None
     header: tuple[str, ...] = ()
     """The column names as they stand in the file."""
+    trailing: bool = False
+    """Every line ends with a delimiter, but the header does not."""
+    n_short: int = 0
+    """Lines among the first ones that have fewer fields than the header."""
 
 
 def read_delimited(path: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -49,11 +60,18 @@ def read_delimited(path: Path) -> tuple[pd.DataFrame, list[str]]:
     frame = _read(path, dialect)
     if frame.empty:
         raise DataError(f"{path.name} has a header but no rows.")
-    repeated = sorted({name for name in dialect.header if dialect.header.count(name) > 1})
-    if not repeated:
-        return frame, []
-    names = ", ".join(f'"{name}"' for name in repeated[:5])
-    return frame, [f"Column names that occur more than once got a number behind: {names}."]
+    return frame, _notes(dialect)
+
+
+def _notes(dialect: Dialect) -> list[str]:
+    notes = []
+    repeated = [name for name, count in Counter(dialect.header).items() if count > 1]
+    if repeated:
+        names = ", ".join(f'"{name}"' for name in repeated[:5])
+        notes.append(f"Column names that occur more than once got a number behind: {names}.")
+    if dialect.n_short:
+        notes.append(f"{dialect.n_short} of the first lines have too few fields: those not there count as missing.")
+    return notes
 
 
 def sniff(sample: bytes, name: str) -> Dialect:
@@ -68,10 +86,14 @@ def sniff(sample: bytes, name: str) -> Dialect:
     rows = {delimiter: _rows(text, delimiter, len(sample) >= SAMPLE_BYTES) for delimiter in DELIMITERS}
     delimiter = max(DELIMITERS, key=lambda d: _fit(rows[d]))
     header, *body = rows[delimiter]
-    _check_header(header, body, name)
-    cells = [cell.strip() for row in body for cell in row]
-    decimal, thousands = _number_style(cells, delimiter)
-    return Dialect(encoding, delimiter, decimal, thousands, tuple(header))
+    if any(_POINT_NUMBER.fullmatch(cell.strip()) for cell in header) and all(_is_number(cell) for cell in header):
+        raise DataError(
+            f"{name} has no header (its first line is all numbers): add a line with the names of the columns."
+        )
+    decimal, thousands = _number_style([cell.strip() for row in body for cell in row], delimiter)
+    trailing = bool(body) and all(len(row) == len(header) + 1 and not row[-1].strip() for row in body)
+    n_short = sum(len(row) < len(header) for row in body)
+    return Dialect(encoding, delimiter, decimal, thousands, tuple(header), trailing=trailing, n_short=n_short)
 
 
 def _sample(path: Path) -> bytes:
@@ -130,16 +152,6 @@ def _fit(rows: list[list[str]]) -> tuple[float, int]:
     return sum(len(row) in (width, width + 1) for row in rows) / len(rows), width
 
 
-def _check_header(header: list[str], body: list[list[str]], name: str) -> None:
-    if any(_POINT_NUMBER.fullmatch(cell.strip()) for cell in header) and all(_is_number(cell) for cell in header):
-        raise DataError(
-            f"{name} has no header: its first line is all numbers. Add a line with the names of the columns."
-        )
-    longer = [row for row in body if len(row) == len(header) + 1]
-    if body and len(longer) == len(body) and any(row[-1].strip() for row in longer):
-        raise DataError(f"{name} has {len(header)} names in its header, but {len(header) + 1} fields in its lines.")
-
-
 def _is_number(cell: str) -> bool:
     try:
         float(cell)
@@ -173,11 +185,16 @@ def _read(path: Path, dialect: Dialect) -> pd.DataFrame:
     }
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", pd.errors.ParserWarning)  # the trailing delimiter that the sniffer allowed
+            warnings.simplefilter("ignore" if dialect.trailing else "error", pd.errors.ParserWarning)
             try:
                 frame: pd.DataFrame = pd.read_csv(path, encoding=dialect.encoding, **options)
             except UnicodeDecodeError:  # the first bytes were plain ASCII
                 frame = pd.read_csv(path, encoding="latin-1", **options)
+    except pd.errors.ParserWarning as error:
+        n_names = len(dialect.header)
+        raise DataError(
+            f"{path.name} has {n_names} names in its header but more fields in its lines: name all."
+        ) from error
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{path.name} is empty.") from error
     except (pd.errors.ParserError, EOFError, gzip.BadGzipFile) as error:

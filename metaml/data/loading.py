@@ -50,9 +50,8 @@ def load_task(source: str | Path | pd.DataFrame, target: str | None = None, *, t
         frame, usual, name = _load_openml(str(source).partition(":")[2])
         target = target or usual
     else:
-        path = Path(source)
-        frame, notes = _read_table(path)
-        name, origin = _stem(path), str(path.resolve())
+        frame, notes = _read_table(source)
+        name, origin = _stem(Path(source)), str(Path(source).resolve())
     unique = as_frame(frame)
     column = _target_column(list(unique.columns), target, origin and Path(origin).name or name)
     task = make_task(unique.drop(columns=column), unique[column], name=name, type=type, source=origin)
@@ -65,18 +64,19 @@ def read_table(path: str | Path) -> pd.DataFrame:
     Raises:
         DataError: there is no such file, or it cannot be read; one sentence that says what to do.
     """
-    return _read_table(Path(path))[0]
+    return _read_table(path)[0]
 
 
 def _with_notes(task: Task, notes: list[str]) -> Task:
     return replace(task, notes=(*notes, *task.notes)) if notes else task
 
 
-def _read_table(path: Path) -> tuple[pd.DataFrame, list[str]]:
-    if "://" in str(path) or str(path).startswith(("http:/", "https:/")):
-        raise DataError(f"{path} is an address: download it first.")
+def _read_table(source: str | Path) -> tuple[pd.DataFrame, list[str]]:
+    if "://" in str(source):
+        raise DataError(f"{source} is an address: download it first.")
+    path = Path(source)
     if path.is_dir():
-        raise DataError(f"{path} is a folder: give a file, such as {path.name}/data.csv.")
+        raise DataError(f"{path} is a folder: give a file.")
     if not path.exists():
         raise DataError(f"There is no file {path}.{_similar_file(path)}")
     if not path.is_file():

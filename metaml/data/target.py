@@ -16,9 +16,11 @@ WantedType = Literal["binary", "multiclass", "regression", "classification"]
 Label = str | int | float | bool
 
 MAX_NUMERIC_CLASSES = 20
-"""Whole numbers with more distinct values than this are a quantity, not classes, unless the user says otherwise."""
+"""Whole numbers with more distinct values than this are a quantity, not classes, unless they are balanced codes."""
 MIN_ROWS_PER_NUMBER = 5
 """Whole numbers are classes only if there are at least this many rows for each distinct value."""
+MAX_IMBALANCE = 1.2
+"""Codes of classes are balanced if the most frequent occurs at most this many times as often as the rarest."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,15 @@ def _is_quantity(y: pd.Series[Any], name: str, n_distinct: int) -> bool:
     if n_distinct == 2 or isinstance(y.dtype, pd.CategoricalDtype):
         return False
     numbers = encode_numbers(y, Column(name, "numeric"))
-    if not np.array_equal(numbers, np.round(numbers)):
+    if not np.array_equal(numbers, np.round(numbers)) or n_distinct * MIN_ROWS_PER_NUMBER > len(y):
         return True
-    return n_distinct > MAX_NUMERIC_CLASSES or n_distinct * MIN_ROWS_PER_NUMBER > len(y)
+    return n_distinct > MAX_NUMERIC_CLASSES and not _are_balanced_codes(numbers)
+
+
+def _are_balanced_codes(numbers: np.ndarray[Any, Any]) -> bool:
+    """Tell whether whole numbers run from 0 or 1 without a gap, each about as often: classes made for a benchmark."""
+    values, counts = np.unique(numbers, return_counts=True)
+    return bool(values[0] in (0, 1) and np.all(np.diff(values) == 1) and counts.max() <= MAX_IMBALANCE * counts.min())
 
 
 def _finite(numbers: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
@@ -122,6 +130,8 @@ def _class_notes(codes: np.ndarray[Any, Any], classes: list[Label], name: str, g
             'ask for the type "regression" if it is a quantity.'
         )
     single = [classes[i] for i in np.flatnonzero(np.bincount(codes) == 1)]
+    if len(classes) - len(single) < 2:
+        raise DataError(f'The target "{name}" has only one class with more than one row: nothing could be validated.')
     if single:
         shown = ", ".join(_show(label) for label in single[:3]) + (", …" if len(single) > 3 else "")
         notes.append(f"{len(single)} of {len(classes)} classes have one row only ({shown}): they cannot be validated.")

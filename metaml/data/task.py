@@ -112,7 +112,10 @@ def make_task(
         frame, target = frame[present], target[present].reset_index(drop=True)
     if len(frame) < MIN_ROWS:
         raise DataError(f"{name} has {_rows(len(frame))} with a target: at least {MIN_ROWS} are needed.")
-    values = read_target(target, target_name, type)
+    try:
+        values = read_target(target, target_name, type)
+    except DataError as error:
+        raise DataError(" ".join([str(error), *notes])) from error
     usable, column_notes = _usable_columns(frame.reset_index(drop=True))
     if not usable:
         raise DataError(f"{name} has no usable column besides the target. {' '.join(column_notes)}".strip())
@@ -185,12 +188,13 @@ def _datetimes(days: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _why_useless(column: Column, cells: pd.Series[Any]) -> str:
     """Return why nothing can be learned from a column, or ``""``. One value beside missing ones does tell something."""
-    n_values, n_distinct = int(cells.notna().sum()), int(cells.nunique())
+    n_values = int(cells.count())
     if n_values == 0:
         return "no values at all"
-    if n_distinct == 1 and n_values == len(cells):
+    if n_values == len(cells) and bool((cells == cells.iloc[0]).all()):
         return "the same value in every row"
-    if column.kind == "categorical" and n_distinct > MAX_TEXT_VALUES and n_distinct > MAX_TEXT_SHARE * n_values:
+    n_distinct = len(cells.cat.categories) if column.kind == "categorical" else 0
+    if n_distinct > MAX_TEXT_VALUES and n_distinct > MAX_TEXT_SHARE * n_values:
         return "text that differs in most rows (names, ids or free text)"
     if (
         column.name.lower() in _ROW_NUMBER_NAMES
@@ -203,14 +207,17 @@ def _why_useless(column: Column, cells: pd.Series[Any]) -> str:
 
 def _copies_of_target(usable: dict[Column, pd.Series[Any]], y: np.ndarray[Any, Any]) -> list[str]:
     """Return a note about columns whose values and the target's stand one to one, unless each row has its own."""
-    codes, distinct = pd.factorize(y)
-    if len(distinct) > len(y) / 2:
-        return []
-    copies = []
-    for column, cells in usable.items():
-        other, values = pd.factorize(cells, use_na_sentinel=False)
-        if len(values) == len(distinct) and np.array_equal(other, codes):  # both number values as they first appear
-            copies.append(column.name)
+    codes, distinct = pd.factorize(y)  # numbers the values as they first appear, so the beginning tells most apart
+    few = len(distinct) <= len(y) / 2
+    copies = [
+        column.name
+        for column, cells in usable.items()
+        if all(
+            np.array_equal(pd.factorize(cells.iloc[rows], use_na_sentinel=False)[0], codes[rows])
+            for rows in (slice(100), slice(None))
+        )
+        and (few or np.array_equal(cells, y))
+    ]
     return [f"Tells the target exactly, so check that it is known when predicting: {_names(copies)}."] if copies else []
 
 
