@@ -55,9 +55,15 @@ class OpGraph:
         self.network: nx.DiGraph[str] = nx.DiGraph()
         self._n_added = 0
 
-    def input(self, name: str, shape: Shape) -> str:
-        """Declare an input of the network and return its name."""
-        self.network.add_node(name, shape=shape)
+    def input(self, name: str, shape: Shape, *, dtype: str | None = None) -> str:
+        """Declare an input of the network and return its name.
+
+        Args:
+            name: name of the input.
+            shape: its shape, `BATCH` for the batch size.
+            dtype: ``double``, ``int64`` or ``string``; None is float.
+        """
+        self.network.add_node(name, shape=shape, dtype=dtype)
         return name
 
     def add(self, op: str, *sources: str | Parameter, output: Shape, **attributes: Any) -> str:

@@ -1,0 +1,132 @@
+"""Which machine, runtime and settings a latency belongs to."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+import psutil
+
+IDENTITY = ("cpu", "cpu_signature", "architecture", "runtime", "runtime_version", "threads", "precision", "os")
+"""Fields that must agree for two devices to be the same; the others are circumstances."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """The fingerprint of a machine with its runtime and settings."""
+
+    cpu: str
+    """Model name as the machine reports it."""
+    cpu_signature: str
+    """Family, model and stepping and the size of the largest cache: different machines share one model name."""
+    architecture: str
+    cores: int
+    """Logical processors of the whole machine."""
+    memory_gib: float
+    os: str
+    runtime: str
+    runtime_version: str
+    threads: int
+    precision: str
+    governor: str | None = None
+    """Frequency governor; None where the machine does not tell."""
+    frequency_mhz: float | None = None
+    load: float | None = None
+    """Load average over one minute when the fingerprint was taken."""
+    python: str = ""
+
+    @classmethod
+    def here(cls, *, threads: int = 1, precision: str = "fp32") -> Device:
+        """Return this machine with onnxruntime on `threads` threads."""
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, got {threads}")
+        frequency = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
+        return cls(
+            cpu=_cpu_name(),
+            cpu_signature=_cpu_signature(),
+            architecture=platform.machine(),
+            cores=os.cpu_count() or 1,
+            memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
+            os=platform.system(),
+            runtime="onnxruntime",
+            runtime_version=ort.__version__,
+            threads=threads,
+            precision=precision,
+            governor=_governor(),
+            frequency_mhz=round(frequency.current, 0) if frequency else None,
+            load=_load(),
+            python=platform.python_version(),
+        )
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Device:
+        """Return the device that `to_json` described; unknown fields are ignored.
+
+        Raises:
+            ValueError: a required field is missing.
+        """
+        known = {field.name for field in fields(cls)}
+        try:
+            return cls(**{name: value for name, value in values.items() if name in known})
+        except TypeError as error:
+            raise ValueError(f"The device is not described completely: {error}") from error
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        return asdict(self)
+
+    def same_machine(self, other: Device) -> bool:
+        """True when a latency measured on one holds for the other: same processor, runtime, threads and precision."""
+        return not self.differences(other)
+
+    def differences(self, other: Device) -> list[str]:
+        """Return the names of the identifying fields in which two devices differ."""
+        return [name for name in IDENTITY if getattr(self, name) != getattr(other, name)]
+
+    @property
+    def slug(self) -> str:
+        """A short name for files."""
+        words = re.sub(r"\((r|tm|c)\)|cpu|processor|@.*", " ", self.cpu.lower())
+        cpu = "-".join(re.findall(r"[a-z0-9]+", words)) or self.architecture
+        return f"{cpu}-{self.cpu_signature}-{self.runtime}-{self.runtime_version}-{self.threads}thread-{self.precision}"
+
+
+def _cpu_info() -> dict[str, str]:
+    """Fields of the first processor in /proc/cpuinfo; empty where there is no such file."""
+    path = Path("/proc/cpuinfo")
+    if not path.exists():
+        return {}
+    first = path.read_text(errors="replace").split("\n\n")[0]
+    pairs = (line.split(":", 1) for line in first.splitlines() if ":" in line)
+    return {name.strip(): value.strip() for name, value in pairs}
+
+
+def _cpu_name() -> str:
+    info = _cpu_info()
+    return info.get("model name") or info.get("Model") or platform.processor() or platform.machine()
+
+
+def _cpu_signature() -> str:
+    info = _cpu_info()
+    numbers = [info.get(name, "") for name in ("cpu family", "model", "stepping", "CPU part", "CPU variant")]
+    return "-".join([number for number in numbers if number] + _largest_cache()) or "unknown"
+
+
+def _largest_cache() -> list[str]:
+    sizes = sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"))
+    return [sizes[-1].read_text().strip().lower()] if sizes else []
+
+
+def _governor() -> str | None:
+    path = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    return path.read_text().strip() if path.exists() else None
+
+
+def _load() -> float | None:
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None

@@ -1,0 +1,156 @@
+"""An ONNX file -> `OpGraph`: the door through which networks that are not our own are costed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import TensorProto, helper, shape_inference
+
+from hw_cost.graph import BATCH, OpGraph, Parameter, Shape
+
+OnnxModel = str | Path | bytes | onnx.ModelProto
+"""A path, the bytes of a file, or a loaded model."""
+
+STAND_INS = {
+    "FusedGemm": "Gemm",
+    "FusedMatMul": "MatMul",
+    "Gelu": "Identity",
+    "FastGelu": "Identity",
+    "BiasGelu": "Identity",
+    "QuickGelu": "Identity",
+    "SkipLayerNormalization": "Identity",
+}
+"""onnxruntime's own operators -> an ONNX operator whose output has the same shape."""
+
+ELEMENT_TYPES: dict[int, str] = {TensorProto.DOUBLE: "double", TensorProto.INT64: "int64", TensorProto.STRING: "string"}
+"""Element types that a graph names; everything else counts as float."""
+
+
+def load_model(model: OnnxModel) -> onnx.ModelProto:
+    """Return the model, read from a path or from bytes when it is not loaded yet."""
+    if isinstance(model, onnx.ModelProto):
+        return model
+    if isinstance(model, bytes):
+        return onnx.load_model_from_string(model)
+    return onnx.load(str(model))
+
+
+def read_onnx(model: OnnxModel) -> OpGraph:
+    """Return the operations of an ONNX model with inferred shapes, weights as parameters, the batch axis as `BATCH`.
+
+    The first axis of an input is the batch when it has no fixed length. Fused operators that onnxruntime writes into
+    its optimised models are understood. A shape that cannot be inferred is that of the operator's first input.
+    """
+    proto = load_model(model)
+    shapes, dtypes = _inferred(proto)
+    constants = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
+    for node in proto.graph.node:
+        if node.op_type == "Constant":
+            constants[node.output[0]] = _constant_shape(node)
+    graph, names = OpGraph(), {}
+    for value in proto.graph.input:
+        if value.name not in constants:
+            names[value.name] = graph.input(value.name, shapes[value.name], **_element_type(dtypes, value.name))
+    for node in proto.graph.node:
+        if node.op_type != "Constant":
+            _append(graph, names, node, constants, shapes, dtypes)
+    return graph
+
+
+def _append(
+    graph: OpGraph,
+    names: dict[str, str],
+    node: onnx.NodeProto,
+    constants: Mapping[str, Shape],
+    shapes: dict[str, Shape],
+    dtypes: Mapping[str, int],
+) -> None:
+    sources: list[str | Parameter] = []
+    for name in node.input:
+        if name in constants:
+            sources.append(Parameter(name, constants[name]))
+        elif name in names:
+            sources.append(names[name])
+    first = next((name for name in node.input if name in names), None)
+    for output in node.output:
+        shapes.setdefault(output, shapes[first] if first else ())
+    attributes = _attributes(node)
+    if first is not None:
+        attributes |= _element_type(dtypes, node.input[0])
+    added = graph.add(node.op_type, *sources, output=shapes[node.output[0]], **attributes)
+    names.update(dict.fromkeys(node.output, added))
+
+
+def _inferred(proto: onnx.ModelProto) -> tuple[dict[str, Shape], dict[str, int]]:
+    """Return shape and element type of every tensor that shape inference can tell."""
+    plain = onnx.ModelProto()
+    plain.CopyFrom(proto)
+    for node in plain.graph.node:
+        if node.op_type in STAND_INS:
+            _stand_in(node)
+    inferred = shape_inference.infer_shapes(plain, data_prop=True).graph
+    shapes: dict[str, Shape] = {}
+    dtypes = {tensor.name: int(tensor.data_type) for tensor in inferred.initializer}
+    for value in (*inferred.input, *inferred.output, *inferred.value_info):
+        tensor = value.type.tensor_type
+        dtypes[value.name] = tensor.elem_type
+        if tensor.HasField("shape"):
+            shapes[value.name] = _shape(tensor.shape.dim)
+    return shapes, dtypes
+
+
+def _stand_in(node: onnx.NodeProto) -> None:
+    node.op_type, node.domain = STAND_INS[node.op_type], ""
+    kept = [attribute for attribute in node.attribute if node.op_type == "Gemm" and attribute.name.startswith("trans")]
+    del node.attribute[:]
+    node.attribute.extend(kept)
+    if node.op_type == "Identity":
+        del node.input[1:]
+        del node.output[1:]
+
+
+def _shape(dims: Any) -> Shape:
+    """A length that is not fixed is the batch on the first axis, and 1 elsewhere."""
+    return tuple(dim.dim_value or (BATCH if axis == 0 else 1) for axis, dim in enumerate(dims))
+
+
+def _constant_shape(node: onnx.NodeProto) -> Shape:
+    return next((tuple(a.t.dims) for a in node.attribute if a.name == "value"), ())
+
+
+def _element_type(dtypes: Mapping[str, int], name: str) -> dict[str, str]:
+    kind = ELEMENT_TYPES.get(dtypes.get(name, TensorProto.FLOAT))
+    return {"dtype": kind} if kind else {}
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """Short attributes as they are; of a tree ensemble or a dictionary only the sizes."""
+    values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    if node.op_type.startswith("TreeEnsemble"):
+        return _ensemble_sizes(values)
+    if node.op_type == "LabelEncoder":
+        return {"n_keys": max((len(value) for name, value in values.items() if name.startswith("keys_")), default=0)}
+    return {
+        name: value.decode() if isinstance(value, bytes) else value
+        for name, value in values.items()
+        if isinstance(value, (int, float, bytes))
+    }
+
+
+def _ensemble_sizes(values: Mapping[str, Any]) -> dict[str, int]:
+    """Trees, leaves (of all trees together) and depth of the deepest tree."""
+    if "nodes_treeids" not in values:  # the TreeEnsemble of ai.onnx.ml 5
+        n_leaves = len(values.get("leaf_targetids", ()))
+        return {"n_trees": len(values.get("tree_roots", ())), "n_leaves": n_leaves, "depth": n_leaves.bit_length()}
+    keys = list(zip(values["nodes_treeids"], values["nodes_nodeids"], strict=True))
+    leaf = [mode == b"LEAF" for mode in values["nodes_modes"]]
+    depth: dict[tuple[int, int], int] = {}
+    children = zip(values["nodes_truenodeids"], values["nodes_falsenodeids"], strict=True)
+    for key, is_leaf, pair in zip(keys, leaf, children, strict=True):  # parents stand before their children
+        level = depth.setdefault(key, 0)
+        if not is_leaf:
+            depth.update({(key[0], child): level + 1 for child in pair})
+    return {"n_trees": len(set(values["nodes_treeids"])), "n_leaves": sum(leaf), "depth": max(depth.values())}
