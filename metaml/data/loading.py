@@ -14,7 +14,7 @@ import pandas as pd
 from metaml.data.columns import as_frame, closest
 from metaml.data.delimited import read_delimited
 from metaml.data.target import WantedType
-from metaml.data.task import Task, make_task
+from metaml.data.task import Task, make_task, rename_notes
 from metaml.errors import DataError
 
 USUAL_TARGETS = ("target", "class", "label", "y")
@@ -42,7 +42,7 @@ def load_task(source: str | Path | pd.DataFrame, target: str | None = None, *, t
     notes: list[str] = []
     origin: str | None = str(source) if isinstance(source, str | Path) else None
     if isinstance(source, pd.DataFrame):
-        frame, name = source, "data"
+        frame, name, notes = source, "data", rename_notes(source)
     elif str(source).startswith("sklearn:"):
         frame, usual, name = _load_sklearn(str(source).partition(":")[2])
         target = target or usual

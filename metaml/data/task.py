@@ -105,7 +105,7 @@ def make_task(
     frame, target = as_frame(X), as_series(y)
     target_name = "target" if target.name is None else str(target.name)
     _check_sizes(frame, target, name)
-    notes = _rename_notes(X)
+    notes = rename_notes(X)
     present = has_value(target)
     if not present.all():
         notes.append(f'{_rows(len(present) - int(present.sum()))} without a value of "{target_name}" left out.')
@@ -142,7 +142,8 @@ def _check_sizes(frame: pd.DataFrame, target: pd.Series[Any], name: str) -> None
         raise DataError(f"{name} has no column besides the target.")
 
 
-def _rename_notes(X: Any) -> list[str]:
+def rename_notes(X: Any) -> list[str]:
+    """Return a note about the column names of a frame that ``as_frame`` changes because they are repeated."""
     if not isinstance(X, pd.DataFrame) or X.columns.is_unique:
         return []
     names = sorted({str(name) for name in X.columns[X.columns.duplicated()]})

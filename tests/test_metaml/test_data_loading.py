@@ -94,6 +94,11 @@ def test_notes_of_a_file(tmp_path):
     assert '2 rows without a value of "class" left out' in task.notes[2]
 
 
+def test_notes_of_a_frame():
+    frame = pd.DataFrame([[i, -i * i, i % 2] for i in range(20)], columns=["f", "f", "y"])
+    assert 'behind: "f"' in load_task(frame).notes[0]
+
+
 FAULTS = {
     "empty": (b"", "is empty"),
     "blank lines": (b"\n\n", "is empty"),
