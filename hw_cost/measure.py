@@ -1,0 +1,101 @@
+"""How long an ONNX file takes on this machine: measured, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import overload
+
+from hw_cost.bench import Bench, Measurement, Protocol, TooNoisy
+from hw_cost.onnx_reader import OnnxModel
+from hw_cost.sessions import N_BATCHES, Feeds, caller, open_session, pinned, random_feeds, reference_call
+
+__all__ = ["Measurement", "TooNoisy", "measure_latency", "measure_on"]
+
+
+@overload
+def measure_latency(
+    models: OnnxModel,
+    *,
+    batch: int = ...,
+    threads: int = ...,
+    time_limit_s: float = ...,
+    feeds: Feeds | None = ...,
+    seed: int = ...,
+) -> Measurement: ...
+
+
+@overload
+def measure_latency(
+    models: list[OnnxModel],
+    *,
+    batch: int = ...,
+    threads: int = ...,
+    time_limit_s: float = ...,
+    feeds: Feeds | None = ...,
+    seed: int = ...,
+) -> list[Measurement]: ...
+
+
+def measure_latency(
+    models: OnnxModel | list[OnnxModel],
+    *,
+    batch: int = 1,
+    threads: int = 1,
+    time_limit_s: float = 2.0,
+    feeds: Feeds | None = None,
+    seed: int = 0,
+) -> Measurement | list[Measurement]:
+    """Measure the wall time of ``session.run`` from Python on raw inputs.
+
+    Several models are measured interleaved and are comparable. The thread is pinned to the least busy processor where
+    the system allows it.
+
+    Args:
+        models: ONNX path, bytes or model, or a list of them.
+        batch: rows in a call.
+        threads: threads of onnxruntime.
+        time_limit_s: wall time for all models together, without opening them.
+        feeds: input name -> rows to cut batches from; random numbers and a few texts when None.
+        seed: of the random rows and of the order of the blocks.
+
+    Raises:
+        TooNoisy: the machine was too busy for a figure that can be trusted.
+    """
+    many = isinstance(models, list)
+    protocol = Protocol()
+    with pinned(threads):
+        bench = Bench(reference_call(), protocol, seed=seed)
+        measured = measure_on(
+            bench,
+            models if isinstance(models, list) else [models],
+            batch=batch,
+            threads=threads,
+            time_limit_s=time_limit_s,
+            feeds=feeds,
+        )
+    return measured if many else measured[0]
+
+
+def measure_on(
+    bench: Bench,
+    models: Sequence[OnnxModel],
+    *,
+    batch: int = 1,
+    threads: int = 1,
+    time_limit_s: float,
+    feeds: Feeds | None = None,
+) -> list[Measurement]:
+    """Measure models on a bench that was used before, so that the figures share its reference."""
+    calls = {}
+    for position, model in enumerate(models):
+        session = open_session(model, threads=threads)
+        names = {node.name for node in session.get_inputs()}
+        if feeds is None:
+            rows = random_feeds(session, N_BATCHES * batch, seed=position)
+        elif missing := names - set(feeds):
+            raise ValueError(f"feeds must hold every input of the model, missing are {sorted(missing)}")
+        else:
+            rows = {name: feeds[name] for name in names}
+        calls[("model", id(model), position)] = caller(session, rows, batch)
+    bench.run(calls, time_limit_s)
+    return [bench.measurement(key) for key in calls]
