@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from metaml.store import Store
+from metaml.store import Results, Selection, Store
 from portfolio.history import History
+
+Floats = NDArray[np.float64]
 
 
 def history_from_store(
@@ -33,32 +37,90 @@ def history_from_store(
     Returns:
         A history whose tasks are fingerprints. A trial that failed counts with the worst error.
     """
-    tasks = store.tasks()
-    left_out = set(exclude) | (_near_duplicates(tasks, exclude) if exclude_groups else set())
-    results = store.results(space=space, metric=metric, exclude=left_out)
-    errors, seconds = _means(results)
-    configurations = store.configurations(space=space)
-    return History(
-        errors=errors,
-        configurations={name: configurations[name] for name in errors.columns},
-        metafeatures=_metafeatures(store, metafeatures_version, errors.index),
-        runtimes=seconds,
-        groups=tasks["group"].reindex(errors.index),
-    )
+    cells = Cells(store, Selection(space=space, metric=metric))
+    return cells.history(exclude, metafeatures_version=metafeatures_version, exclude_groups=exclude_groups)
 
 
-def _near_duplicates(tasks: pd.DataFrame, fingerprints: Collection[str]) -> set[str]:
-    groups = tasks["group"].reindex(list(fingerprints)).dropna().unique()
-    return set(tasks.index[tasks["group"].isin(groups)])
+class Cells:
+    """Sums over seeds and runs in each cell of tasks × configurations, which follow the store as it grows.
+
+    The first reading takes all results, every later one only what was written since. When trials were removed in
+    between, everything is read again.
+    """
+
+    def __init__(self, store: Store, chosen: Selection) -> None:
+        self._store = store
+        self._chosen = chosen
+        self._forget()
+
+    def _forget(self) -> None:
+        self._tasks: list[str] = []
+        self._configurations: list[str] = []
+        self._sums: Floats = np.zeros((3, 0, 0))  # of errors, of seconds, of ones; (3, tasks, configurations)
+        self._last = self._seen = 0
+
+    def refresh(self) -> None:
+        """Take in what was written to the store since the last time."""
+        results = self._store.read_results(self._chosen, after=self._last)
+        if results.total != self._seen + results.read:
+            self._forget()
+            results = self._store.read_results(self._chosen)
+        self._last, self._seen = results.last, results.total
+        self._add(results)
+
+    def _add(self, results: Results) -> None:
+        rows, columns = _extend(self._tasks, results.tasks), _extend(self._configurations, results.configurations)
+        missing = (len(self._tasks) - self._sums.shape[1], len(self._configurations) - self._sums.shape[2])
+        if any(missing):
+            self._sums = np.pad(self._sums, ((0, 0), (0, missing[0]), (0, missing[1])))
+        cell = (rows[results.task], columns[results.configuration])
+        for total, values in zip(self._sums, (results.error, results.seconds, np.ones(len(results.task))), strict=True):
+            np.add.at(total, cell, values)
+
+    def history(
+        self, exclude: Collection[str] = (), *, metafeatures_version: str | None = None, exclude_groups: bool = False
+    ) -> History:
+        """Return the history as the store is now; the arguments are those of `history_from_store`."""
+        self.refresh()
+        groups = self._store.tasks()["group"]
+        left_out = set(exclude) | (_near_duplicates(groups, exclude) if exclude_groups else set())
+        used = self._sums[2] > 0
+        rows = np.array([i for i in np.flatnonzero(used.any(axis=1)) if self._tasks[i] not in left_out], dtype=np.int64)
+        columns = np.flatnonzero(used[rows].any(axis=0))
+        tasks = pd.Index([self._tasks[i] for i in rows], dtype="str")
+        ids = [self._configurations[i] for i in columns]
+        errors, seconds = (
+            pd.DataFrame(part, tasks, ids) for part in _means(self._sums[np.ix_(np.arange(3), rows, columns)])
+        )
+        known = self._store.configurations(space=self._chosen.space)
+        return History(
+            errors=errors,
+            configurations={name: known[name] for name in ids},
+            metafeatures=_metafeatures(self._store, metafeatures_version, tasks),
+            runtimes=seconds,
+            groups=groups.reindex(tasks),
+        )
 
 
-def _means(results: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the mean error and the mean seconds of each cell, (tasks, configurations) both."""
-    if results.empty:
-        return pd.DataFrame(dtype=float), pd.DataFrame(dtype=float)
-    cells = results.groupby(["fingerprint", "configuration_id"], sort=False)[["error", "seconds"]].mean()
-    errors, seconds = cells["error"].unstack(), cells["seconds"].unstack()
-    return errors, seconds
+def _extend(known: list[str], names: Iterable[str]) -> NDArray[np.int64]:
+    """Append the names that are new to a list; return the place of every name."""
+    places = {name: i for i, name in enumerate(known)}
+    for name in names:
+        if name not in places:
+            places[name] = len(known)
+            known.append(name)
+    return np.array([places[name] for name in names], dtype=np.int64)
+
+
+def _means(sums: Floats) -> tuple[Floats, Floats]:
+    """Return mean errors and seconds from (3, tasks, configurations); nan where nothing ran."""
+    counts = np.where(sums[2] > 0, sums[2], np.nan)
+    return sums[0] / counts, sums[1] / counts
+
+
+def _near_duplicates(groups: pd.Series[str], fingerprints: Collection[str]) -> set[str]:
+    excluded = groups.reindex(list(fingerprints)).dropna().unique()
+    return set(groups.index[groups.isin(excluded)])
 
 
 def _metafeatures(store: Store, version: str | None, tasks: pd.Index[str]) -> pd.DataFrame | None:

@@ -11,12 +11,15 @@ from metaml.store.errors import (
 )
 from metaml.store.location import default_store_url
 from metaml.store.records import DeviceRecord, LatencyRecord, RunRecord, TaskRecord
+from metaml.store.results import Results, Selection
 from metaml.store.store import Store
 
 __all__ = [
     "DeviceRecord",
     "LatencyRecord",
+    "Results",
     "RunRecord",
+    "Selection",
     "Store",
     "StoreCorruptError",
     "StoreError",

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from metaml.errors import StoreError
@@ -71,15 +72,15 @@ class DeviceRecord:
 class LatencyRecord:
     """The latency of a configuration's network on a device; milliseconds for one batch."""
 
-    device: str
+    run_id: str
     configuration_id: str
+    device: str
     batch: int = 1
     predicted_ms: float | None = None
     measured_ms: float | None = None
     low_ms: float | None = None
     high_ms: float | None = None
     """Confidence interval of the measurement."""
-    run_id: str | None = None
     measured_at: str = ""
     """UTC time, ISO 8601."""
 
@@ -127,13 +128,18 @@ def dump_numbers(values: Mapping[str, Any]) -> str:
     >>> dump_numbers({"rmse": float("inf"), "r2": float("nan"), "mae": 1})
     '{"rmse":"inf","r2":null,"mae":1.0}'
     """
-    return json.dumps({str(k): _strict(float(v)) for k, v in values.items()}, separators=(",", ":"))
+    return "{" + ",".join([f"{_quoted(name)}:{_number_text(float(value))}" for name, value in values.items()]) + "}"
 
 
-def _strict(value: float) -> float | str | None:
+@lru_cache(maxsize=4096)
+def _quoted(name: str) -> str:
+    return json.dumps(str(name))
+
+
+def _number_text(value: float) -> str:
     if math.isfinite(value):
-        return value
-    return None if math.isnan(value) else str(value)
+        return repr(value)
+    return "null" if math.isnan(value) else f'"{value}"'
 
 
 def load_numbers(text: str) -> dict[str, float]:
@@ -194,7 +200,7 @@ def run_from_row(row: Row) -> RunRecord:
 
 
 def configuration_row(digest: str, configuration: Mapping[str, Any], space: str) -> dict[str, Any]:
-    """Return the row of a configuration; one that does not name its space is of the space of its run."""
-    row = {"hash": digest, "configuration": dump_configuration(configuration)}
+    """Return the row of a configuration of a space."""
     family = configuration.get("family")
-    return row | {"space": str(configuration.get("space", space)), "family": None if family is None else str(family)}
+    row = {"hash": digest, "space": space, "family": None if family is None else str(family)}
+    return row | {"configuration": dump_configuration(configuration)}

@@ -10,7 +10,6 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKey,
-    Index,
     Integer,
     MetaData,
     PrimaryKeyConstraint,
@@ -71,10 +70,11 @@ metafeatures = _table(
 configurations = _table(
     "configurations",
     _id(),
-    Column("hash", String(16), nullable=False, unique=True),
-    Column("space", String, nullable=False, index=True),
+    Column("space", String, nullable=False),
+    Column("hash", String(16), nullable=False, index=True),
     Column("family", String),
     Column("configuration", Text, nullable=False),
+    UniqueConstraint("space", "hash"),
 )
 
 devices = _table(
@@ -107,8 +107,8 @@ trials = _table(
     "trials",
     _id(),
     _reference("run", "runs"),
-    Column("number", Integer, nullable=False),
     _reference("configuration", "configurations"),
+    Column("number", Integer, nullable=False),
     Column("source", String, nullable=False),
     Column("status", String, nullable=False),
     Column("error", Float(53)),
@@ -124,7 +124,6 @@ trials = _table(
     Column("message", Text, nullable=False),
     Column("started", String, nullable=False),
     UniqueConstraint("run", "number"),
-    Index("ix_trials_configuration", "configuration"),
 )
 
 latencies = _table(
@@ -132,14 +131,14 @@ latencies = _table(
     _id(),
     _reference("device", "devices"),
     _reference("configuration", "configurations", index=True),
-    _reference("run", "runs", nullable=True),
+    _reference("run", "runs"),
     Column("batch", Integer, nullable=False),
     Column("predicted_ms", Float(53)),
     Column("measured_ms", Float(53)),
     Column("low_ms", Float(53)),
     Column("high_ms", Float(53)),
     Column("measured_at", String, nullable=False),
-    UniqueConstraint("device", "configuration", "batch", "measured_at"),
+    UniqueConstraint("run", "device", "configuration", "batch"),
 )
 
 schema_version = Table("schema_version", metadata, Column("version_num", String(32), primary_key=True))

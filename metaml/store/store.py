@@ -10,20 +10,16 @@ from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
-from sqlalchemy import Connection, Engine, Table, bindparam, func, select
-from sqlalchemy.dialects import postgresql as postgresql_dialect
-from sqlalchemy.dialects import sqlite as sqlite_dialect
+from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.engine import URL
 
-from metaml.errors import StoreError
-from metaml.store import checks, postgres, queries, records, schema, sqlite
+from metaml.store import checks, postgres, queries, records, rows, schema, sqlite
 from metaml.store.errors import StoreMissingError, StoreReadOnlyError, StoreVersionError
 from metaml.store.faults import store_errors
 from metaml.store.location import parse_location, shown
 from metaml.store.records import DeviceRecord, LatencyRecord, RunRecord, TaskRecord
+from metaml.store.results import Results, Selection, read_results
 from metaml.trial import Trial
-
-_Insert = sqlite_dialect.Insert | postgresql_dialect.Insert
 
 
 class Store:
@@ -94,7 +90,8 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Give a connection that sees one state of the store, for the modules of this package."""
-        with store_errors(self.url), self.engine.begin() as connection:
+        snapshot = {} if self.engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+        with store_errors(self.url), self.engine.execution_options(**snapshot).begin() as connection:
             yield connection
 
     @contextmanager
@@ -106,12 +103,6 @@ class Store:
         with store_errors(self.url), self.engine.execution_options(writes=True).begin() as connection:
             yield connection
 
-    def insert_new(self, table: Table) -> _Insert:
-        """Return an insert that passes over rows which are there already."""
-        if self.engine.dialect.name == "sqlite":
-            return sqlite_dialect.insert(table).on_conflict_do_nothing()
-        return postgresql_dialect.insert(table).on_conflict_do_nothing()
-
     # -- writing ------------------------------------------------------------
 
     def add_task(self, task: TaskRecord) -> None:
@@ -120,7 +111,7 @@ class Store:
         for name in ("name", "group", "source"):
             row[name] = None if row[name] is None else records.free_text(row[name])
         with self.writing() as connection:
-            connection.execute(self.insert_new(schema.tasks), row)
+            connection.execute(rows.insert_new(connection, schema.tasks), row)
 
     def add_metafeatures(self, fingerprint: str, values: pd.Series[float], version: str) -> None:
         """Add the metafeatures of a task as one version of their definition computes them; the first ones stay.
@@ -129,22 +120,19 @@ class Store:
             StoreError: The task is not in the store.
         """
         document = records.dump_numbers({str(name): value for name, value in values.items()})
+        row: dict[str, Any] = {"version": records.key(version, "version of metafeatures"), "values": document}
         with self.writing() as connection:
-            task = self._task_id(connection, fingerprint)
-            row = {"task": task, "version": records.key(version, "version of metafeatures"), "values": document}
-            connection.execute(self.insert_new(schema.metafeatures), row)
+            row["task"] = rows.task_id(connection, fingerprint)
+            connection.execute(rows.insert_new(connection, schema.metafeatures), row)
 
     def add_device(self, device: DeviceRecord) -> None:
         """Add a device, or what is known of it now when so far only its name was."""
-        row = {
-            **vars(device),
-            "name": records.key(device.name, "name of a device"),
-            "details": records.dump_json(device.details),
-        }
+        row = {**vars(device), "details": records.dump_json(dict(device.details))}
+        devices = schema.devices
         with self.writing() as connection:
-            self._device_id(connection, device.name)
-            devices = schema.devices
-            connection.execute(devices.update().where(devices.c.name == device.name, devices.c.details == "{}"), row)
+            rows.device_id(connection, device.name)
+            bare = (devices.c.name == device.name, devices.c.details == "{}", devices.c.runtime.is_(None))
+            connection.execute(devices.update().where(*bare), row)
 
     def add_run(self, run: RunRecord) -> None:
         """Add a run unless its id is known.
@@ -156,9 +144,9 @@ class Store:
         row |= {"run_id": records.key(run.run_id, "id of a run"), "host": records.free_text(run.host)}
         row |= {"options": records.dump_json(dict(run.options)), "versions": records.dump_json(dict(run.versions))}
         with self.writing() as connection:
-            row["task"] = self._task_id(connection, run.fingerprint)
-            row["device"] = None if run.device is None else self._device_id(connection, run.device)
-            connection.execute(self.insert_new(schema.runs), row)
+            row["task"] = rows.task_id(connection, run.fingerprint)
+            row["device"] = None if run.device is None else rows.device_id(connection, run.device)
+            connection.execute(rows.insert_new(connection, schema.runs), row)
 
     def add_trial(self, run_id: str, trial: Trial) -> None:
         """Add one trial; when this returns it survives anything. A number that the run has already is passed over.
@@ -169,109 +157,40 @@ class Store:
         self.add_trials(run_id, [trial])
 
     def add_trials(self, run_id: str, trials: Iterable[Trial]) -> None:
-        """Add trials of one run in one transaction, all or none; numbers that the run has already are passed over."""
-        self.add_results({run_id: trials})
-
-    def add_results(self, trials: Mapping[str, Iterable[Trial]]) -> None:
-        """Add trials of several runs, by the id of the run, in one transaction."""
-        listed = {run_id: list(of_run) for run_id, of_run in trials.items()}
-        with self.writing() as connection:
-            runs = {run_id: self._run(connection, run_id) for run_id in listed}
-            configurations = self._configuration_ids(
-                connection, [(runs[r][1], t) for r, ts in listed.items() for t in ts]
-            )
-            rows = [
-                (runs[run_id][0], configurations[id(trial.configuration)], *records.trial_values(trial))
-                for run_id, of_run in listed.items()
-                for trial in of_run
-            ]
-            self._insert_rows(connection, rows)
-
-    def _insert_rows(self, connection: Connection, rows: list[tuple[Any, ...]]) -> None:
-        """Insert trials as bare tuples, which costs a third of what named parameters do."""
-        names = ("run", "configuration", *records.TRIAL_COLUMNS)
-        statement = self.insert_new(schema.trials).values({name: bindparam(name) for name in names})
-        compiled = statement.compile(dialect=self.engine.dialect, column_keys=list(names))
-        order = compiled.positiontup
-        if not rows:
-            return
-        if order is None:  # a driver with named parameters
-            connection.execute(self.insert_new(schema.trials), [dict(zip(names, row, strict=True)) for row in rows])
-            return
-        places = [names.index(name) for name in order]
-        connection.exec_driver_sql(str(compiled), [tuple(row[i] for i in places) for row in rows])
-
-    def _configuration_ids(self, connection: Connection, trials: list[tuple[str, Trial]]) -> dict[int, int]:
-        """Add the configurations that are new; return their ids by the identity of the dictionary."""
-        hashes: dict[int, str] = {}
-        rows: dict[str, dict[str, Any]] = {}
-        for space, trial in trials:
-            configuration = trial.configuration
-            if id(configuration) not in hashes:
-                digest = hashes[id(configuration)] = trial.configuration_id
-                rows.setdefault(digest, records.configuration_row(digest, configuration, space))
-        known = self._known_configurations(connection, rows)
-        missing = [row for digest, row in rows.items() if digest not in known]
-        if missing:
-            connection.execute(self.insert_new(schema.configurations), missing)
-            known |= self._known_configurations(connection, [row["hash"] for row in missing])
-        return {identity: known[digest] for identity, digest in hashes.items()}
-
-    @staticmethod
-    def _known_configurations(connection: Connection, hashes: Collection[str]) -> dict[str, int]:
-        table, found = schema.configurations, {}
-        for some in queries.batches(list(hashes)):
-            rows = connection.execute(select(table.c.hash, table.c.id).where(table.c.hash.in_(some)))
-            found.update({digest: number for digest, number in rows})
-        return found
-
-    def _task_id(self, connection: Connection, fingerprint: str) -> int:
-        table = schema.tasks
-        found = connection.execute(select(table.c.id).where(table.c.fingerprint == fingerprint)).scalar()
-        if found is None:
-            msg = f"the store {self.url} has no task {fingerprint!r}: add_task comes first"
-            raise StoreError(msg)
-        return int(found)
-
-    def _device_id(self, connection: Connection, name: str) -> int:
-        row = {"name": records.key(name, "name of a device"), "details": "{}"}
-        connection.execute(self.insert_new(schema.devices), row)
-        return int(connection.execute(select(schema.devices.c.id).where(schema.devices.c.name == name)).scalar_one())
-
-    def _run(self, connection: Connection, run_id: str) -> tuple[int, str]:
-        """Return the number and the space of a run."""
-        table = schema.runs
-        found = connection.execute(select(table.c.id, table.c.space).where(table.c.run_id == run_id)).first()
-        if found is None:
-            msg = f"the store {self.url} has no run {run_id!r}: add_run comes first"
-            raise StoreError(msg)
-        return int(found[0]), str(found[1])
-
-    def add_latency(self, latency: LatencyRecord) -> None:
-        """Add the latency of a configuration on a device.
+        """Add trials of one run in one transaction, all or none; numbers that the run has already are passed over.
 
         Raises:
-            StoreError: The configuration, or the run, is not in the store.
+            StoreError: The run is not in the store, or a configuration is of another space than the run.
+        """
+        self.add_runs_of_trials({run_id: trials})
+
+    def add_runs_of_trials(self, trials: Mapping[str, Iterable[Trial]]) -> None:
+        """Add trials of several runs, by the id of the run, in one transaction, as `add_trials` does."""
+        with self.writing() as connection:
+            for run_id, of_run in trials.items():
+                rows.insert_trials(connection, run_id, list(of_run))
+
+    def add_latency(self, latency: LatencyRecord) -> None:
+        """Add the latency of a configuration of a run on a device.
+
+        Raises:
+            StoreError: The run, or the configuration, is not in the store.
         """
         names = ("batch", "predicted_ms", "measured_ms", "low_ms", "high_ms", "measured_at")
         row = {name: getattr(latency, name) for name in names}
         with self.writing() as connection:
-            known = self._known_configurations(connection, [latency.configuration_id])
-            if not known:
-                msg = f"the store {self.url} has no configuration {latency.configuration_id!r}"
-                raise StoreError(msg)
-            row["configuration"] = known[latency.configuration_id]
-            row["device"] = self._device_id(connection, latency.device)
-            row["run"] = None if latency.run_id is None else self._run(connection, latency.run_id)[0]
-            connection.execute(self.insert_new(schema.latencies), row)
+            row["run"], space = rows.run_id_and_space(connection, latency.run_id)
+            row["configuration"] = rows.configuration_number(connection, space, latency.configuration_id)
+            row["device"] = rows.device_id(connection, latency.device)
+            connection.execute(rows.insert_new(connection, schema.latencies), row)
 
     # -- reading ------------------------------------------------------------
 
     def trials(self, run_id: str) -> list[Trial]:
         """Return the trials of a run in the order of their numbers; none for a run that is not there."""
         with self.reading() as connection:
-            rows = connection.execute(queries.trials_of_run(run_id)).mappings()
-            return [records.trial_from_row(dict(row), json.loads(row["document"])) for row in rows]
+            found = connection.execute(queries.trials_of_run(run_id)).mappings()
+            return [records.trial_from_row(dict(row), json.loads(row["document"])) for row in found]
 
     def runs(self) -> list[RunRecord]:
         """Return all runs, oldest first."""
@@ -288,8 +207,8 @@ class Store:
         """Return the tasks: by ``fingerprint``, with the fields of `TaskRecord` as columns."""
         columns = [column for column in schema.tasks.c if column.name != "id"]
         with self.reading() as connection:
-            rows = connection.execute(select(*columns).order_by(schema.tasks.c.id)).all()
-        frame = pd.DataFrame(rows, columns=[column.name for column in columns])
+            found = connection.execute(select(*columns).order_by(schema.tasks.c.id)).all()
+        frame = pd.DataFrame(found, columns=[column.name for column in columns])
         return frame.astype({"n_classes": "Int64"}).set_index("fingerprint")
 
     def results(
@@ -309,8 +228,13 @@ class Store:
         Returns:
             Columns ``fingerprint``, ``configuration_id``, ``error``, ``seconds``, ``budget``.
         """
+        chosen = Selection(space=space, metric=metric, budget=budget)
+        return self.read_results(chosen, exclude=exclude).to_frame()
+
+    def read_results(self, chosen: Selection, *, exclude: Collection[str] = (), after: int = 0) -> Results:
+        """Return results as arrays, and only those of trials written after the trial ``after`` (see `Results.last`)."""
         with self.reading() as connection:
-            return queries.results(connection, space=space, metric=metric, budget=budget, exclude=exclude)
+            return read_results(connection, chosen, exclude=exclude, after=after)
 
     def configurations(
         self, ids: Collection[str] | None = None, *, space: str | None = None
@@ -320,9 +244,7 @@ class Store:
         statement = select(table.c.hash, table.c.configuration).order_by(table.c.id)
         if space is not None:
             statement = statement.where(table.c.space == space)
-        parts = (
-            [statement] if ids is None else [statement.where(table.c.hash.in_(b)) for b in queries.batches(list(ids))]
-        )
+        parts = [statement] if ids is None else [statement.where(table.c.hash.in_(b)) for b in rows.batches(ids)]
         with self.reading() as connection:
             return {digest: json.loads(text) for part in parts for digest, text in connection.execute(part)}
 
@@ -331,9 +253,9 @@ class Store:
         table = schema.metafeatures
         statement = select(schema.tasks.c.fingerprint, table.c["values"]).join_from(table, schema.tasks)
         with self.reading() as connection:
-            rows = connection.execute(statement.where(table.c.version == version).order_by(table.c.task)).all()
-        found = {fingerprint: records.load_numbers(text) for fingerprint, text in rows}
-        return pd.DataFrame.from_dict(found, orient="index", dtype=float).rename_axis("fingerprint")
+            found = connection.execute(statement.where(table.c.version == version).order_by(table.c.task)).all()
+        features = {fingerprint: records.load_numbers(text) for fingerprint, text in found}
+        return pd.DataFrame.from_dict(features, orient="index", dtype=float).rename_axis("fingerprint")
 
     def info(self) -> dict[str, Any]:
         """Return counts by table, schema version, size in bytes, place and time of the last writing (UTC)."""

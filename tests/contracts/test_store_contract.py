@@ -141,7 +141,7 @@ def test_devices_and_latencies(filled):
     filled.add_trial("r1", Trial(0, point(0), "smac", "ok", error=0.5))
     (known,) = filled.configurations()
     filled.add_device(DeviceRecord("cpu-4", runtime="onnxruntime", threads=4, details={"model": "x"}))
-    latency = LatencyRecord("cpu-4", known, predicted_ms=0.2, measured_ms=0.3, run_id="r1")
+    latency = LatencyRecord("r1", known, "cpu-4", predicted_ms=0.2, measured_ms=0.3)
     for _ in range(2):
         filled.add_latency(latency)
     assert filled.info()["counts"] | {"devices": 1, "latencies": 1} == filled.info()["counts"]
@@ -153,7 +153,7 @@ def test_what_must_come_first_is_named(filled, what):
         "task": lambda: filled.add_run(RunRecord("r9", "f9", "s", "m")),
         "run": lambda: filled.add_trial("r9", Trial(0, point(0), "smac", "ok", error=0.5)),
         "metafeatures": lambda: filled.add_metafeatures("f9", pd.Series({"n": 1.0}), "1"),
-        "configuration": lambda: filled.add_latency(LatencyRecord("cpu", "0" * 16)),
+        "configuration": lambda: filled.add_latency(LatencyRecord("r1", "0" * 16, "cpu")),
     }
     with pytest.raises(StoreError, match="has no"):
         calls[what]()

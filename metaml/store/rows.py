@@ -1,0 +1,141 @@
+"""How rows get into the tables; every function works inside the transaction of its caller."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Table, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from metaml.errors import StoreError
+from metaml.store import records, schema
+from metaml.trial import Trial
+
+_BATCH = 500
+
+
+def batches(values: Collection[str]) -> Iterator[list[str]]:
+    """Cut values into lists that fit among the parameters of one statement."""
+    listed = list(values)
+    return (listed[i : i + _BATCH] for i in range(0, len(listed), _BATCH))
+
+
+def insert_new(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """Return an insert that passes over rows which are there already."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def task_id(connection: Connection, fingerprint: str) -> int:
+    """Return the number of a task.
+
+    Raises:
+        StoreError: The task is not there.
+    """
+    table = schema.tasks
+    found = connection.execute(select(table.c.id).where(table.c.fingerprint == fingerprint)).scalar()
+    if found is None:
+        msg = f"the store has no task {fingerprint!r}: add_task comes first"
+        raise StoreError(msg)
+    return int(found)
+
+
+def device_id(connection: Connection, name: str) -> int:
+    """Return the number of a device, which is added when it is new."""
+    row = {"name": records.key(name, "name of a device"), "details": "{}"}
+    connection.execute(insert_new(connection, schema.devices), row)
+    return int(connection.execute(select(schema.devices.c.id).where(schema.devices.c.name == name)).scalar_one())
+
+
+def run_id_and_space(connection: Connection, run_id: str) -> tuple[int, str]:
+    """Return the number and the space of a run.
+
+    Raises:
+        StoreError: The run is not there.
+    """
+    table = schema.runs
+    found = connection.execute(select(table.c.id, table.c.space).where(table.c.run_id == run_id)).first()
+    if found is None:
+        msg = f"the store has no run {run_id!r}: add_run comes first"
+        raise StoreError(msg)
+    return int(found[0]), str(found[1])
+
+
+def configuration_number(connection: Connection, space: str, name: str) -> int:
+    """Return the number of a configuration of a space by its id.
+
+    Raises:
+        StoreError: The configuration is not there.
+    """
+    found = _known(connection, space, [name])
+    if not found:
+        msg = f"the store has no configuration {name!r} of space {space!r}"
+        raise StoreError(msg)
+    return found[name]
+
+
+def insert_trials(connection: Connection, run_id: str, trials: Collection[Trial]) -> None:
+    """Add the trials of a run and those of their configurations that are new.
+
+    Raises:
+        StoreError: The run is not there, or a configuration names another space than the run.
+    """
+    run, space = run_id_and_space(connection, run_id)
+    ids = _configuration_ids(connection, space, trials)
+    _insert_values(
+        connection,
+        [(run, ids[id(trial.configuration)], *records.trial_values(trial)) for trial in trials],
+    )
+
+
+def _configuration_ids(connection: Connection, space: str, trials: Iterable[Trial]) -> dict[int, int]:
+    """Return the numbers of the configurations of some trials by the identity of the dictionaries."""
+    hashes: dict[int, str] = {}
+    configurations: dict[str, Mapping[str, Any]] = {}
+    for trial in trials:
+        if id(trial.configuration) not in hashes:
+            digest = hashes[id(trial.configuration)] = trial.configuration_id
+            configurations[digest] = trial.configuration
+    numbers = insert_configurations(connection, space, configurations)
+    return {identity: numbers[digest] for identity, digest in hashes.items()}
+
+
+def insert_configurations(
+    connection: Connection, space: str, configurations: Mapping[str, Mapping[str, Any]]
+) -> dict[str, int]:
+    """Add those of some configurations (by id) that are new to a space; return the numbers of all of them.
+
+    Raises:
+        StoreError: A configuration names another space.
+    """
+    known = _known(connection, space, configurations)
+    missing = [name for name in configurations if name not in known]
+    for name in missing:
+        if configurations[name].get("space", space) != space:
+            msg = f"a configuration of space {configurations[name]['space']!r} cannot join a run of space {space!r}"
+            raise StoreError(msg)
+    if missing:
+        rows = [records.configuration_row(name, configurations[name], space) for name in missing]
+        connection.execute(insert_new(connection, schema.configurations), rows)
+        known |= _known(connection, space, missing)
+    return known
+
+
+def _known(connection: Connection, space: str, hashes: Collection[str]) -> dict[str, int]:
+    table, found = schema.configurations, {}
+    for some in batches(hashes):
+        statement = select(table.c.hash, table.c.id).where(table.c.space == space, table.c.hash.in_(some))
+        found.update({digest: number for digest, number in connection.execute(statement)})
+    return found
+
+
+def _insert_values(connection: Connection, values: list[tuple[Any, ...]]) -> None:
+    """Insert trials as bare tuples, in the order of the columns: a third of the cost of named parameters."""
+    if not values:
+        return
+    columns = [column.name for column in schema.trials.c if column.name != "id"]
+    holder = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    sql = f"INSERT INTO trials ({', '.join(columns)}) VALUES ({', '.join([holder] * len(columns))})"
+    connection.exec_driver_sql(f"{sql} ON CONFLICT DO NOTHING", values)
