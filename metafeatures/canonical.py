@@ -135,10 +135,14 @@ def _blocks(columns: Columns, order: IntArray) -> Iterator[HashArray]:
     p = columns.numeric.shape[1]
     for first in range(0, order.size, BLOCK_COLUMNS):
         block = order[first : first + BLOCK_COLUMNS]
-        cells = np.empty((columns.numeric.shape[0], block.size), dtype=np.uint64, order="F")
         is_number = block < p
-        numbers = columns.numeric[:, block[is_number]] + 0.0  # -0.0 becomes 0.0
-        numbers[np.isnan(numbers)] = np.nan  # one bit pattern for all kinds of nan
+        numbers = columns.numeric[:, block[is_number]]
+        numbers += 0.0  # -0.0 becomes 0.0
+        np.copyto(numbers, np.nan, where=np.isnan(numbers))  # one bit pattern for all kinds of nan
+        if is_number.all():
+            yield numbers.view(np.uint64)
+            continue
+        cells = np.empty((columns.numeric.shape[0], block.size), dtype=np.uint64, order="F")
         cells[:, is_number] = numbers.view(np.uint64)
         for at in np.flatnonzero(~is_number):
             labels = np.append(columns.labels[block[at] - p], _MISSING)

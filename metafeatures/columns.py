@@ -36,7 +36,8 @@ class Columns:
 
     def missing(self) -> NDArray[np.bool_]:
         """Which cells are missing: ``(n, p + q)``, numeric columns first."""
-        return np.hstack([np.isnan(self.numeric), self.symbols < 0])
+        numeric = np.isnan(self.numeric)
+        return np.hstack([numeric, self.symbols < 0]) if self.symbols.shape[1] else numeric
 
 
 def read_columns(X: pd.DataFrame) -> Columns:
@@ -102,9 +103,8 @@ def _seconds(times: pd.Series[Any], dtype: str) -> FloatArray:
 
 def _symbols(column: pd.Series[Any]) -> tuple[IntArray, HashArray]:
     """Codes of the categories (-1 = missing) and the hash of each category's text."""
-    try:
-        codes, categories = pd.factorize(column)
-    except (TypeError, ValueError):  # cells that cannot be hashed, such as lists
-        codes, categories = pd.factorize(column.map(repr, na_action="ignore"))
+    if column.dtype.kind == "O" and pd.api.types.infer_dtype(column, skipna=True) not in {"string", "boolean"}:
+        column = column.map(repr, na_action="ignore")  # lists cannot be hashed, and 1 would equal True
+    codes, categories = pd.factorize(column)
     texts = np.array([str(category) for category in categories] + [""], dtype=object)[:-1]
     return codes.astype(np.int64), pd.util.hash_array(texts, categorize=False)

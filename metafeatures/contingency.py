@@ -12,23 +12,6 @@ from metafeatures.columns import FloatArray, IntArray
 MAX_DENSE_CELLS = 1 << 24
 
 
-def equal_frequency_codes(values: FloatArray, bins: int) -> IntArray:
-    """Discretise columns into bins of (nearly) equally many values; ``(m, p)`` in and out.
-
-    Bin edges are the quantiles at 1/bins, 2/bins, …, 1; a bin includes its upper edge, and equal edges are one. A
-    missing cell gets a code after all others.
-    """
-    levels = np.linspace(0, 1, bins + 1)[1:]
-    codes = np.empty(values.shape, dtype=np.int64)
-    for j, column in enumerate(values.T):
-        present = ~np.isnan(column)
-        if present.any():
-            edges = np.unique(np.quantile(column[present], levels))
-            codes[:, j] = np.searchsorted(edges, column)
-        codes[~present, j] = bins
-    return codes
-
-
 @dataclass(frozen=True)
 class Contingency:
     """Counts of a table's symbols and of their coincidences with the classes.

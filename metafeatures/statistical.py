@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from metafeatures.columns import FloatArray
+from metafeatures.columns import FloatArray, IntArray
 from metafeatures.discriminant import class_means, log_homogeneity
 from metafeatures.general import LINDNER, MICHIE, ratio
 from metafeatures.normality import shapiro_wilk
+from metafeatures.quantiles import sorted_quantiles
 from metafeatures.registry import ALL_SUMMARIES, MEAN_SD, metafeature
-from metafeatures.table import Table, sorted_quantiles
+from metafeatures.table import Table
 
 ENGELS = "Engels & Theusinger 1998"
 CASTIELLO = "Castiello, Castellano & Fanelli 2005"
@@ -91,26 +92,29 @@ def mad(table: Table) -> FloatArray:
 @metafeature(source=ALI, summaries=MEAN_SD)
 def g_mean(table: Table) -> FloatArray:
     """Geometric mean of each column: 0 where it has zeros, nan where it has negative values."""
-    log_mean = np.nanmean(np.log(np.where(table.numeric < 0, np.nan, table.numeric)), axis=0)
-    return np.where(_lowest(table) < 0, np.nan, np.exp(log_mean))
+    result, eligible = _nowhere_negative(table)
+    result[eligible] = np.exp(np.nanmean(np.log(table.numeric[:, eligible]), axis=0))
+    return result
 
 
 @metafeature(source=ALI, summaries=MEAN_SD)
 def h_mean(table: Table) -> FloatArray:
     """Harmonic mean of each column: 0 where it has zeros, nan where it has negative values."""
-    return np.where(_lowest(table) < 0, np.nan, 1 / np.nanmean(1 / table.numeric, axis=0))
+    result, eligible = _nowhere_negative(table)
+    result[eligible] = 1 / np.nanmean(1 / table.numeric[:, eligible], axis=0)
+    return result
 
 
 @metafeature(source=MICHIE, summaries=ALL_SUMMARIES)
 def skewness(table: Table) -> FloatArray:
     """Skewness b1 of each column (Joanes & Gill 1998); nan for a constant one."""
-    return np.asarray(table.moment(3) / table.variances**1.5 * (1 - 1 / table.counts) ** 1.5)
+    return np.asarray(table.moments[0] / table.variances**1.5 * (1 - 1 / table.counts) ** 1.5)
 
 
 @metafeature(source=MICHIE, summaries=ALL_SUMMARIES)
 def kurtosis(table: Table) -> FloatArray:
     """Excess kurtosis b2 of each column (Joanes & Gill 1998); nan for a constant one."""
-    return np.asarray(table.moment(4) / table.variances**2 * (1 - 1 / table.counts) ** 2 - 3)
+    return np.asarray(table.moments[1] / table.variances**2 * (1 - 1 / table.counts) ** 2 - 3)
 
 
 @metafeature(source=CASTIELLO, summaries=ALL_SUMMARIES)
@@ -224,6 +228,12 @@ def sd_ratio(table: Table) -> float:
 
 def _lowest(table: Table) -> FloatArray:
     return table.sorted[0] if table.m else np.full(table.numeric.shape[1], np.nan)
+
+
+def _nowhere_negative(table: Table) -> tuple[FloatArray, IntArray]:
+    """One nan per numeric column, and the numbers of those columns that have no negative value."""
+    lowest = _lowest(table)
+    return np.full(lowest.size, np.nan), np.flatnonzero(lowest >= 0)
 
 
 def _below_diagonal(matrix: FloatArray) -> FloatArray:

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from metafeatures import canonical, discriminant
 from metafeatures.columns import Columns, FloatArray, IntArray, read_columns
-from metafeatures.contingency import Contingency, equal_frequency_codes
+from metafeatures.contingency import Contingency
+from metafeatures.quantiles import equal_frequency_codes, sorted_quantiles
 from metafeatures.target import Target, TaskType, read_target
 
 MAX_ROWS = 5000
 MAX_COLUMNS = 300
 MAX_ENCODED = 500
+HEAD = 1000
 MAX_DUMMIES = 20
 TARGET_BINS = 10
 
@@ -106,13 +108,16 @@ class Table:
     @cached_property
     def missing_per_column(self) -> IntArray:
         """Missing cells of each column, ascending, ``(d,)``."""
-        numeric, symbols = self._full.numeric, self._full.symbols
-        return np.sort(np.concatenate([np.isnan(numeric).sum(axis=0), (symbols < 0).sum(axis=0)]))
+        return np.asarray(np.sort(np.count_nonzero(self._missing, axis=0)))
 
     @cached_property
     def missing_per_row(self) -> IntArray:
         """Missing cells of each row, ``(n,)``."""
-        return np.asarray(np.isnan(self._full.numeric).sum(axis=1) + (self._full.symbols < 0).sum(axis=1))
+        return np.asarray(np.count_nonzero(self._missing, axis=1))
+
+    @cached_property
+    def _missing(self) -> NDArray[np.bool_]:
+        return self._full.missing()
 
     @cached_property
     def cardinalities(self) -> IntArray:
@@ -123,17 +128,12 @@ class Table:
     @cached_property
     def numeric_cardinality_is_two(self) -> NDArray[np.bool_]:
         """Which numeric columns have exactly two distinct values, ``(p,)``."""
-        numeric = self._full.numeric
-        if not numeric.size:
-            return np.zeros(self.p, dtype=np.bool_)
-        low, high = np.fmin.reduce(numeric, axis=0), np.fmax.reduce(numeric, axis=0)
-        candidates = np.flatnonzero(low < high)
-        for part in (slice(0, 1000), slice(None)):  # most columns are ruled out by a few rows
-            cells = numeric[part, candidates]
-            two = ((cells == low[candidates]) | (cells == high[candidates]) | np.isnan(cells)).all(axis=0)
-            candidates = candidates[two]
         result = np.zeros(self.p, dtype=np.bool_)
-        result[candidates] = True
+        if self.n:
+            head, low, high = _at_most_two_values(self._full.numeric[:HEAD])  # rules out most columns
+            candidates = np.flatnonzero(head)
+            two, low, high = _at_most_two_values(self._full.numeric[:, candidates])
+            result[candidates] = two & (low < high)
         return result
 
     # Order statistics and moments of the sample's numeric columns.
@@ -167,14 +167,22 @@ class Table:
         """The numeric columns minus their means, 0 where missing (mean imputation): ``(m, p)``."""
         return np.asarray(np.nan_to_num(self.numeric - self.means, nan=0.0, posinf=0.0, neginf=0.0))
 
-    def moment(self, order: int) -> FloatArray:
-        """Central moment of each numeric column, ``(p,)``; nan for the variance of (numerically) constant columns."""
-        return np.asarray((self.centred**order).sum(axis=0) / self.counts)
+    @cached_property
+    def squared(self) -> FloatArray:
+        """`centred` squared, ``(m, p)``."""
+        return np.asarray(self.centred * self.centred)
+
+    @cached_property
+    def moments(self) -> tuple[FloatArray, FloatArray]:
+        """Third and fourth central moment of each numeric column over its present cells, each ``(p,)``."""
+        third = np.einsum("ij,ij->j", self.squared, self.centred) / self.counts
+        fourth = np.einsum("ij,ij->j", self.squared, self.squared) / self.counts
+        return third, fourth
 
     @cached_property
     def variances(self) -> FloatArray:
         """Population variance of each numeric column, ``(p,)``; exactly 0 for a constant one."""
-        variances = self.moment(2)
+        variances = self.squared.sum(axis=0) / self.counts
         constant = self.sorted[0] == self.maxima if self.m else np.ones(variances.size, dtype=np.bool_)
         return np.where(constant, 0.0, variances)
 
@@ -191,7 +199,7 @@ class Table:
     @cached_property
     def standardised(self) -> FloatArray:
         """The numeric columns at mean 0 and variance 1, missing cells and constant columns at 0: ``(m, p)``."""
-        scale = np.sqrt(np.mean(self.centred**2, axis=0))
+        scale = np.sqrt(self.squared.sum(axis=0) / max(self.m, 1))
         scale[(self.variances == 0) | ~np.isfinite(scale) | (scale == 0)] = np.inf
         return np.asarray(self.centred / scale)
 
@@ -222,7 +230,8 @@ class Table:
         """The target as codes, ``(m,)``: the classes, or `TARGET_BINS` equally frequent bins in regression."""
         if self.is_classification:
             return self.classes
-        return equal_frequency_codes(self.values[:, None], TARGET_BINS)[:, 0]
+        values = self.values[:, None]
+        return equal_frequency_codes(values, np.sort(values, axis=0), np.array([self.m]), TARGET_BINS)[:, 0]
 
     @cached_property
     def codes(self) -> IntArray:
@@ -231,7 +240,8 @@ class Table:
         A missing cell is a symbol of its own.
         """
         bins = max(int(self.m ** (1 / 3)), 1)
-        return np.hstack([equal_frequency_codes(self.numeric, bins), self.symbols + 1])
+        numeric = equal_frequency_codes(self.numeric, self.sorted, self.counts, bins)
+        return np.hstack([numeric, self.symbols + 1])
 
     @cached_property
     def contingency(self) -> Contingency:
@@ -264,25 +274,10 @@ class Table:
         return np.maximum(values[::-1], 0.0), np.asarray(X @ vectors[:, -1])
 
 
-def sorted_quantiles(ordered: FloatArray, counts: IntArray, levels: FloatArray) -> FloatArray:
-    """Quantiles of sorted columns, linearly interpolated, as definition 7 of Hyndman and Fan (1996).
-
-    Args:
-        ordered: ``(m, p)``, each column ascending with nan last.
-        counts: how many cells of each column are not nan, ``(p,)``.
-        levels: between 0 and 1, ``(l,)``.
-
-    Returns:
-        ``(l, p)``, nan for a column without values.
-    """
-    if not ordered.shape[0]:
-        return np.full((levels.size, ordered.shape[1]), np.nan)
-    position = np.maximum(counts - 1, 0) * levels[:, None]
-    below = np.floor(position).astype(np.int64)
-    above = np.minimum(below + 1, np.maximum(counts - 1, 0))
-    low, high = np.take_along_axis(ordered, below, axis=0), np.take_along_axis(ordered, above, axis=0)
-    weight, gap = position - below, high - low
-    return np.where(weight < 0.5, low + gap * weight, high - gap * (1 - weight))
+def _at_most_two_values(numeric: FloatArray) -> tuple[NDArray[np.bool_], FloatArray, FloatArray]:
+    """Whether each column has at most two distinct values, and its smallest and largest one; each ``(p,)``."""
+    low, high = np.fmin.reduce(numeric, axis=0), np.fmax.reduce(numeric, axis=0)
+    return ((numeric == low) | (numeric == high) | np.isnan(numeric)).all(axis=0), low, high
 
 
 def _ranked_symbols(codes: IntArray, labels: NDArray[np.uint64]) -> IntArray:
