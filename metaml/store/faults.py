@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,3 +70,6 @@ def store_errors(place: str) -> Iterator[None]:
         yield
     except (exc.SQLAlchemyError, sqlite3.Error) as error:
         raise as_store_error(error, place) from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        msg = f"the store {place} is damaged (a text in it cannot be read: {error}): {_BACKUP}"
+        raise StoreCorruptError(msg) from error

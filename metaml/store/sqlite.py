@@ -26,6 +26,7 @@ BUSY_SECONDS = 30.0
 """How long a writer waits for its turn."""
 CHECKED_BYTES = 32 * 2**20
 """A file up to this size (tens of milliseconds) is checked at every opening, a larger one only after an unclean end."""
+_LOOKS = 10
 _MAGIC = b"SQLite format 3\0"
 _WAY_OUT = "the file was left as it is; restore a backup of it, or move it away and start a new store"
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "afs", "9p"}
@@ -100,6 +101,23 @@ def examine(path: Path) -> int:
         StoreMissingError: Nothing is there.
         StoreCorruptError: It is a directory, no SQLite file, not ours, truncated, or damaged inside.
     """
+    for _ in range(_LOOKS):
+        before = _state(path)
+        try:
+            return _examine(path)
+        except StoreCorruptError:
+            if _state(path) == before:
+                raise
+    return _examine(path)
+
+
+def _state(path: Path) -> list[tuple[int, int]]:
+    """Return what changes when another process writes: a file that changed under our eyes only looked damaged."""
+    files = [file.stat() for file in (path, _beside(path, "-wal")) if file.exists()]
+    return [(file.st_size, file.st_mtime_ns) for file in files]
+
+
+def _examine(path: Path) -> int:
     header = _header(path)
     application, size = int.from_bytes(header[68:72], "big"), path.stat().st_size
     if application != schema.APPLICATION_ID:
@@ -111,9 +129,13 @@ def examine(path: Path) -> int:
     if not unclean and size < expected:
         msg = f"the store {path} is truncated ({size} of {expected} bytes): {_WAY_OUT}"
         raise StoreCorruptError(msg)
-    if unclean or size <= CHECKED_BYTES:
-        _check(path)
-    return _version(path)
+    with store_errors(str(path)), closing(_open(path, "mode=ro" if unclean else "mode=ro&immutable=1")) as connection:
+        problems = _check(connection) if unclean or size <= CHECKED_BYTES else []
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if problems:
+        msg = f"the store {path} is damaged ({problems[0]}): {_WAY_OUT}"
+        raise StoreCorruptError(msg)
+    return version
 
 
 def _header(path: Path) -> bytes:
@@ -127,7 +149,7 @@ def _header(path: Path) -> bytes:
         msg = f"{path} is a directory, not a store; give a file such as {path / 'store.sqlite'}"
         raise StoreCorruptError(msg) from error
     except OSError as error:
-        msg = f"the store {path} cannot be read ({error.strerror}): look at its permissions"
+        msg = f"the store {path} cannot be read ({error.strerror}): look at its path and permissions"
         raise StoreError(msg) from error
     if len(header) < 100 or not header.startswith(_MAGIC):
         what = "is empty" if not header else "is no SQLite file"
@@ -136,24 +158,10 @@ def _header(path: Path) -> bytes:
     return header
 
 
-def _check(path: Path) -> None:
-    problems = quick_check(path)
-    if problems:
-        msg = f"the store {path} is damaged ({problems[0]}): {_WAY_OUT}"
-        raise StoreCorruptError(msg)
-
-
-def quick_check(path: Path, *, thorough: bool = False) -> list[str]:
+def _check(connection: sqlite3.Connection) -> list[str]:
     """Return what SQLite's own check finds; empty when the file is sound."""
-    pragma = "integrity_check" if thorough else "quick_check"
-    with store_errors(str(path)), closing(_open(path, read_only=True)) as connection:
-        found = [row[0] for row in connection.execute(f"PRAGMA {pragma}")]
-    return [] if found == ["ok"] else [" ".join(str(line).split()) for line in found]
-
-
-def _version(path: Path) -> int:
-    with store_errors(str(path)), closing(_open(path, read_only=True)) as connection:
-        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    found = [str(row[0]) for row in connection.execute("PRAGMA quick_check")]
+    return [] if found == ["ok"] else [" ".join(line.split()) for line in found]
 
 
 def connect(path: Path | None, *, read_only: bool = False) -> Engine:
@@ -163,23 +171,24 @@ def connect(path: Path | None, *, read_only: bool = False) -> Engine:
         engine = create_engine("sqlite://", connect_args={"check_same_thread": False}, **options)
     else:
         file = path
-        engine = create_engine("sqlite://", creator=lambda: _open(file, read_only=read_only), poolclass=QueuePool)
+        engine = create_engine("sqlite://", creator=lambda: _open(file, _mode(file, read_only)), poolclass=QueuePool)
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine
 
 
-def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:
+def _open(path: Path, mode: str) -> sqlite3.Connection:
     """Open a file by URI, so that no character of its name means anything to SQLite."""
-    mode = _read_mode(path) if read_only else "mode=rw"
     uri = f"{path.as_uri()}?{mode}"
     return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
 
-def _read_mode(path: Path) -> str:
-    """Return how to read: a write-ahead log needs a file beside it, which a folder that is read-only cannot get."""
-    alone = not _has_content(_beside(path, "-wal"))
-    return "mode=ro&immutable=1" if alone and not os.access(path.parent, os.W_OK) else "mode=ro"
+def _mode(path: Path, read_only: bool) -> str:
+    """Return how to open: readers need a file beside the store, which a folder that is read-only cannot get."""
+    if not read_only:
+        return "mode=rw"
+    alone = not _has_content(_beside(path, "-wal")) and not os.access(path.parent, os.W_OK)
+    return "mode=ro&immutable=1" if alone else "mode=ro"
 
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
