@@ -5,14 +5,26 @@
 'Michie, Spiegelhalter & Taylor 1994'
 """
 
-from metafeatures import general, information, pca, regression, statistical, structure  # noqa: F401, I001  fill the registry
+from metafeatures import (  # noqa: F401  these fill the registry
+    autosklearn,
+    fusi,
+    general,
+    information,
+    landmarks,
+    model_based,
+    pca,
+    regression,
+    statistical,
+    structure,
+)
 from metafeatures.registry import REGISTRY, Metafeature
 from metafeatures.table import Table
-from metafeatures.vector import ALL_GROUPS, DEFAULT_GROUPS, VERSION, describe, feature_names
+from metafeatures.vector import ALL_GROUPS, DEFAULT_GROUPS, NAMED_SETS, VERSION, describe, feature_names
 
 __all__ = [
     "ALL_GROUPS",
     "DEFAULT_GROUPS",
+    "NAMED_SETS",
     "REGISTRY",
     "VERSION",
     "Metafeature",

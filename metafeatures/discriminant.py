@@ -58,3 +58,19 @@ def log_homogeneity(X: FloatArray, classes: IntArray, k: int) -> float:
     signs, logs = np.linalg.slogdet(covariances)
     _, pooled_log = np.linalg.slogdet(pooled)
     return float(gamma * ((m - k) * pooled_log - freedom @ logs) / (p * (m - k))) if (signs > 0).all() else np.nan
+
+
+def classify(X: FloatArray, classes: FloatArray, new: FloatArray, *, shrinkage: float = 1e-3) -> FloatArray:
+    """Linear discriminant analysis of ``X`` ``(m, p)`` with ``classes`` ``(m,)``; the class of each row of ``new``.
+
+    The pooled covariance S becomes (1 - s) S + s tr(S) / p I, so that it can be inverted.
+    """
+    labels, codes = np.unique(classes, return_inverse=True)
+    means = class_means(X, codes, labels.size)
+    within = X - means[codes]
+    covariance = within.T @ within / X.shape[0]
+    scale = np.trace(covariance) / X.shape[1] or 1.0
+    covariance = (1 - shrinkage) * covariance + shrinkage * scale * np.eye(X.shape[1])
+    directions = np.linalg.solve(covariance, means.T)
+    offsets = np.log(np.bincount(codes) / codes.size) - np.sum(means.T * directions, axis=0) / 2
+    return np.asarray(labels[np.argmax(new @ directions + offsets, axis=1)])

@@ -19,6 +19,11 @@ def ratio(a: float, b: float) -> float:
     return a / b if b else np.nan
 
 
+def mean(values: FloatArray) -> float:
+    """The mean, nan of nothing."""
+    return float(values.mean()) if values.size else np.nan
+
+
 @metafeature(source=MICHIE)
 def nr_inst(table: Table) -> float:
     """Number of rows that have a target."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from metafeatures.columns import FloatArray
 from metafeatures.contingency import Contingency
-from metafeatures.general import MICHIE, ratio
+from metafeatures.general import MICHIE, mean, ratio
 from metafeatures.registry import ALL_SUMMARIES, MEAN_SD, metafeature
 from metafeatures.table import Table
 
@@ -56,7 +56,7 @@ def uncertainty_coef(table: Table) -> FloatArray:
 @metafeature(source=MICHIE)
 def eq_num_attr(table: Table) -> float:
     """Equivalent number of attributes: how many columns of average information would determine the target."""
-    return ratio(table.contingency.class_entropy, float(_mean(table.contingency.mutual_information)))
+    return ratio(table.contingency.class_entropy, mean(table.contingency.mutual_information))
 
 
 @metafeature(source=MICHIE)
@@ -79,7 +79,3 @@ def attr_conc(table: Table) -> FloatArray:
     codes = table.codes[:, drawn]
     pairs = [np.delete(Contingency.count(codes, codes[:, j]).concentration, j) for j in range(drawn.size)]
     return np.concatenate(pairs) if pairs else np.empty(0)
-
-
-def _mean(values: FloatArray) -> float:
-    return float(values.mean()) if values.size else np.nan

@@ -56,7 +56,7 @@ class Metafeature:
     def compute(self, table: Table) -> dict[str, float]:
         """Its entries for ``table``; nan wherever the result is not finite."""
         with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
+            warnings.simplefilter("ignore")  # that something is undefined is said by nan
             value = np.asarray(self.function(table), dtype=np.float64)
             if self.summaries:
                 value = value[np.isfinite(value)]
@@ -71,21 +71,22 @@ REGISTRY: dict[str, Metafeature] = {}
 
 
 def metafeature(
-    *, source: str, summaries: tuple[str, ...] = (), name: str | None = None
+    *, source: str, summaries: tuple[str, ...] = (), name: str | None = None, group: str | None = None
 ) -> Callable[[Compute], Compute]:
     """Register a function of a `Table` as a metafeature; the file that it stands in is its group.
 
     Args:
         source: where it is defined.
         summaries: for a function that returns several values, how they are summarised.
-        name: its name, where that is not the function's own name without a trailing underscore.
+        name: its name, where that is not the function's own.
+        group: its group, where that is not the file of the function.
     """
 
     def register(function: Compute) -> Compute:
-        own = name or function.__name__.rstrip("_")
+        own = name or function.__name__
         if own in REGISTRY:
             raise ValueError(f"two metafeatures are named {own!r}; names must differ")
-        REGISTRY[own] = Metafeature(own, function.__module__.rpartition(".")[2], source, function, summaries)
+        REGISTRY[own] = Metafeature(own, group or function.__module__.rpartition(".")[2], source, function, summaries)
         return function
 
     return register

@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 from metafeatures import canonical, discriminant
 from metafeatures.columns import Columns, FloatArray, IntArray, read_columns
 from metafeatures.contingency import Contingency
+from metafeatures.landmarking import Landmarks
 from metafeatures.quantiles import equal_frequency_codes, sorted_quantiles
 from metafeatures.target import Target, TaskType, read_target
+from metafeatures.tree import Tree
 
 MAX_ROWS = 5000
 MAX_COLUMNS = 300
 MAX_ENCODED = 500
+TREE_ROWS = 2000
+LANDMARK_ROWS = 1000
 HEAD = 1000
 MAX_DUMMIES = 20
 TARGET_BINS = 10
@@ -272,6 +276,26 @@ class Table:
             return np.empty(0), np.empty(0)
         values, vectors = np.linalg.eigh(X.T @ X / self.m)
         return np.maximum(values[::-1], 0.0), np.asarray(X @ vectors[:, -1])
+
+    @cached_property
+    def tree(self) -> Tree:
+        """An unpruned decision tree, grown on at most `TREE_ROWS` rows of `encoded`."""
+        target = self.classes if self.is_classification else self.values
+        return Tree.grow(self.encoded[:TREE_ROWS], target[:TREE_ROWS], classify=self.is_classification)
+
+    @cached_property
+    def landmarks(self) -> Landmarks:
+        """Simple learners, cross-validated on at most `LANDMARK_ROWS` rows of `encoded`."""
+        return self._landmarks(LANDMARK_ROWS)
+
+    @cached_property
+    def sub_landmarks(self) -> Landmarks:
+        """The same learners on a quarter of those rows."""
+        return self._landmarks(min(self.m, LANDMARK_ROWS) // 4)
+
+    def _landmarks(self, rows: int) -> Landmarks:
+        target = self.classes.astype(np.float64) if self.is_classification else self.values
+        return Landmarks(self.encoded[:rows], target[:rows], classify=self.is_classification)
 
 
 def _at_most_two_values(numeric: FloatArray) -> tuple[NDArray[np.bool_], FloatArray, FloatArray]:

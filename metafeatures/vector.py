@@ -26,12 +26,19 @@ TIME_SHARES = {
     "information": 0.1,
     "pca": 0.1,
     "regression": 0.05,
+    "model_based": 0.1,
+    "landmarks": 0.35,
+    "autosklearn": 0.1,
+    "fusi": 0.35,
 }
 """Groups in the order of computation, with the share of the time limit that each may use beside what was left over."""
 
 DEFAULT_GROUPS = ("general", "structure", "statistical", "information", "pca", "regression")
 """What a search computes: no model is fitted."""
-ALL_GROUPS = tuple(TIME_SHARES)
+ALL_GROUPS = (*DEFAULT_GROUPS, "model_based", "landmarks")
+"""Everything in the words of this package."""
+NAMED_SETS = {"autosklearn": ("autosklearn",), "fusi": ("autosklearn", "fusi")}
+"""The vectors of stored histories, under the names that stand there; asked for like groups."""
 
 
 def describe(
@@ -53,7 +60,7 @@ def describe(
     Args:
         X: ``(n, d)``; columns of any dtype, missing and infinite cells allowed.
         y: the target, by position; rows without one are left out.
-        groups: which groups of features; None: `DEFAULT_GROUPS`.
+        groups: which groups of features, out of `ALL_GROUPS` and `NAMED_SETS`; None: `DEFAULT_GROUPS`.
         time_limit: seconds for the whole call; a group that exceeds its share leaves nan.
         seed: of the sample.
         task_type: None: found out from ``y`` (`metafeatures.target.infer_task_type`).
@@ -107,7 +114,8 @@ def _chosen(groups: Sequence[str] | None) -> list[str]:
     unknown = sorted(set(asked) - set(TIME_SHARES))
     if unknown or not asked:
         raise ValueError(f"groups must be some of {', '.join(TIME_SHARES)}, however: {', '.join(unknown) or 'none'}")
-    return [group for group in TIME_SHARES if group in asked]
+    wanted = {part for group in asked for part in NAMED_SETS.get(group, (group,))}
+    return [group for group in TIME_SHARES if group in wanted]
 
 
 def _features(group: str) -> list[Metafeature]:
