@@ -14,7 +14,7 @@ class SearchError(MetamlError):
 
 
 class DataError(MetamlError):
-    """Data that cannot be used as a task: missing, empty, mistyped target, one class only, …"""
+    """Data that cannot be used as a task: missing, empty, mistyped target, or one class only."""
 
     exit_code = 2
 

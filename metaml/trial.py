@@ -38,7 +38,10 @@ class Trial:
     """Who proposed it: ``portfolio``, ``knn``, ``pmf``, ``smac``, ``random``, ``default``, …"""
     status: Status
     error: float | None = None
-    """Normalised error on the validation rows (0 perfect, 1 as good as a constant, 2 the worst); None unless ok."""
+    """Normalised error on the validation rows: 0 perfect, 1 as good as a constant, 2 the worst.
+
+    None unless the status is ok, or pruned (then of the first fold only).
+    """
     budget: float = 1.0
     """Fraction of the training rows that was used."""
     seed: int = 0
@@ -67,5 +70,5 @@ class Trial:
 
     @property
     def cost(self) -> float:
-        """What the optimiser is told: the error, or the worst error for a trial that has none."""
-        return self.error if self.status == "ok" and self.error is not None else WORST_ERROR
+        """What the optimiser is told: the error (of the first fold if pruned), or the worst one where there is none."""
+        return WORST_ERROR if self.error is None else self.error

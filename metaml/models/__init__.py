@@ -1,1 +1,14 @@
-"""TODO."""
+"""The families that are searched; a new one is a file here and a line in `FAMILIES`."""
+
+from metaml.models.base import Exported, Family, NetworkShape, Tensors
+from metaml.models.estimator_family import EstimatorFamily
+from metaml.models.hist_gradient_boosting import HistGradientBoosting
+from metaml.models.linear import Linear
+from metaml.models.mlp import MLP
+from metaml.models.resnet import ResNet
+from metaml.models.torch_family import TorchFamily
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (HistGradientBoosting(), Linear(), MLP(), ResNet())}
+"""Name in the configuration -> family."""
+
+__all__ = ["FAMILIES", "EstimatorFamily", "Exported", "Family", "NetworkShape", "Tensors", "TorchFamily"]

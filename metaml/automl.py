@@ -1,0 +1,426 @@
+"""The main job: the best model for a task within a latency and a time limit; here the parts are wired."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pandas as pd
+
+import metafeatures
+from metaml.context import Context, prepare
+from metaml.data import Task, load_task
+from metaml.delivery import Delivered, Finisher, pareto
+from metaml.errors import SearchError, StoreError, UsageError
+from metaml.events import Listener
+from metaml.export import describe_model
+from metaml.files import write_json
+from metaml.latency import open_device
+from metaml.predictor import Predictor
+from metaml.proposals import Proposer
+from metaml.report import write_report, write_trials
+from metaml.request import SearchRequest
+from metaml.run_folder import RunFolder
+from metaml.runners import Assignment, WorkerPool
+from metaml.session import Session, store_writer
+from metaml.space import SPACE_VERSION, build_space
+from metaml.store import RunRecord, Store, TaskRecord, default_store_url
+from metaml.trial import Trial
+from metaml.tuner import Tuner
+
+INTERRUPT_SECONDS = 4.0
+"""After Ctrl-C the best model so far is delivered within this time."""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The answer of a search. All of it is plain data from the run folder's ``result.json``."""
+
+    folder: Path
+    summary: dict[str, Any]
+    """What ``metaml search --json`` prints."""
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """Configuration, metrics, error, latency and model file of the delivered model."""
+        best: dict[str, Any] = self.summary["best"]
+        return best
+
+    @property
+    def model_path(self) -> Path:
+        """The delivered ONNX file."""
+        return self.folder / "model.onnx"
+
+    @property
+    def meets_limit(self) -> bool:
+        """Whether the measured latency is within the limit (True without a limit)."""
+        limit = self.best["latency_ms"]["limit"]
+        return limit is None or self.best["latency_ms"]["measured"] <= limit
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether Ctrl-C or a signal ended the search early."""
+        return bool(self.summary["interrupted"])
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row per trial."""
+        return pd.DataFrame(self.summary["trials"])
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The delivered model, ready to predict tables."""
+        return Predictor(self.model_path)
+
+
+def search(
+    task: str | Path | pd.DataFrame | Task,
+    *,
+    target: str | None = None,
+    device: str = "cpu",
+    max_latency_ms: float | None = None,
+    batch: int = 1,
+    time_limit: float = 600.0,
+    trials: int | None = None,
+    warm_start: str = "auto",
+    store: str | Path | bool | None = None,
+    workers: int | None = None,
+    out: str | Path | None = None,
+    seed: int = 0,
+    metric: str | None = None,
+    listener: Listener | None = None,
+    started: float | None = None,
+) -> SearchResult:
+    """Search the best model for a task.
+
+    Args:
+        task: a path, ``sklearn:NAME``, ``openml:ID``, a DataFrame that holds the target, or a `Task`.
+        target: name of the target column.
+        device: ``cpu`` for this machine, or the JSON file of a latency table.
+        max_latency_ms: limit for one prediction of `batch` rows in milliseconds; None for none.
+        batch: rows of one prediction.
+        time_limit: seconds for everything.
+        trials: at most this many trials.
+        warm_start: name in `portfolio.WARM_STARTERS`.
+        store: URL or path of the metadata store, None for the default one, False for none.
+        workers: trials that run side by side; None for one fewer than there are cores.
+        out: run folder; None for a new one under ``runs/``.
+        seed: same seed, same task, same history, one worker and no time pressure: same trials.
+        metric: what is optimised; None for ROC AUC (binary), log loss (multiclass), RMSE (regression).
+        listener: hears of the progress.
+        started: monotonic time from which the time limit counts; None for now.
+
+    Raises:
+        DataError, UsageError: the data or the arguments cannot be used.
+        StoreError: the store cannot be used.
+        SearchError: no model could be delivered.
+    """
+    started = time.monotonic() if started is None else started
+    request = SearchRequest(
+        source=str(task) if isinstance(task, (str, Path)) else None,
+        target=target,
+        device=device,
+        max_latency_ms=max_latency_ms,
+        batch=batch,
+        time_limit=time_limit,
+        trials=trials,
+        warm_start=warm_start,
+        seed=seed,
+        metric=metric,
+        workers=workers or max(1, (os.cpu_count() or 2) - 1),
+        store=store_location(store),
+    )
+    with WorkerPool(request.workers) as pool:  # they import while the task is loaded
+        loaded = task if isinstance(task, Task) else load_task(task, target)
+        folder = RunFolder.create(Path(out) if out else None, loaded.name, request.to_json())
+        return _Run(request, loaded, folder, pool, listener or Listener(), started).execute()
+
+
+def resume(
+    run: str | Path, *, time_limit: float | None = None, listener: Listener | None = None, started: float | None = None
+) -> SearchResult:
+    """Go on with a search after any kind of stop; no finished trial is lost or run again.
+
+    Args:
+        run: its folder.
+        time_limit: seconds for this sitting; None for what was left of the first limit.
+        listener: hears of the progress.
+        started: monotonic time from which the limit counts; None for now.
+
+    Raises:
+        UsageError: this is no run, or its data were given in memory.
+    """
+    started = time.monotonic() if started is None else started
+    folder = RunFolder.open(Path(run))
+    if folder.result is not None and time_limit is None:
+        return SearchResult(folder.path, folder.result)
+    content = folder.request
+    request = SearchRequest.from_json(content)
+    if request.source is None:
+        raise UsageError("This run's data were given in memory, not as a file; it cannot be resumed from its folder.")
+    left = time_limit or max(request.time_limit - folder.elapsed, 0.2 * request.time_limit)
+    with WorkerPool(request.workers) as pool:
+        task = load_task(request.source, request.target)
+        return _Run(replace(request, time_limit=left), task, folder, pool, listener or Listener(), started).execute()
+
+
+class _Run:
+    """The steps of one sitting, in their order."""
+
+    def __init__(
+        self,
+        request: SearchRequest,
+        task: Task,
+        folder: RunFolder,
+        pool: WorkerPool,
+        listener: Listener,
+        started: float,
+    ) -> None:
+        self._request, self._task, self._folder = request, task, folder
+        self._pool, self._listener = pool, listener
+        self._started, self._deadline = started, started + request.time_limit
+        self._was_interrupted = False
+        self._store_error: StoreError | None = None
+
+    def execute(self) -> SearchResult:
+        """Search, deliver, report."""
+        for note in self._task.notes:
+            self._listener.message(note)
+        url = self._request.store or str(self._folder.path / "trials.sqlite")
+        with Store.open(url) as store:
+            device = open_device(self._request.device)
+            self._listener.message(device.how)
+            context = prepare(self._request, self._task, store if self._request.store else None, device)
+            self._pool.assign(Assignment(self._task, context.splits, context.metric.name))
+            run_id = self._register(store, context, device.name)
+            return self._search(store, context, run_id)
+
+    def _search(self, store: Store, context: Context, run_id: str) -> SearchResult:
+        request = self._request
+        proposer = Proposer(
+            context.starter,
+            context.history,
+            context.metafeatures,
+            lambda: Tuner(build_space(request.seed), seed=request.seed),
+            context.latency_limit(request.max_latency_ms),
+            seed=request.seed,
+        )
+        session = Session(
+            request,
+            context,
+            proposer=proposer,
+            pool=self._pool,
+            folder=self._folder,
+            remember=store_writer(store, run_id),
+            listener=self._listener,
+            trials=store.trials(run_id),
+            deadline=self._deadline,
+        )
+        try:
+            return self._run_and_deliver(session, context)
+        finally:
+            proposer.close()
+            session.save_elapsed()
+            self._listener.finished()
+
+    def _run_and_deliver(self, session: Session, context: Context) -> SearchResult:
+        request = self._request
+        title = f"{self._task.name}: {self._task.type}, {len(self._task.y)} rows, {len(self._task.columns)} columns"
+        self._listener.message(_remembers(context))
+        self._listener.started(title, request.time_limit)
+        try:
+            session.run()
+        except KeyboardInterrupt:
+            self._was_interrupted = True
+            self._pool.cancel()
+            self._deadline = min(self._deadline, time.monotonic() + INTERRUPT_SECONDS)
+        except StoreError as error:
+            self._store_error = error
+            self._pool.cancel()
+        if session.best is None:
+            raise self._store_error or SearchError(_why_nothing(session.trials, self._was_interrupted))
+        self._listener.finishing("training the best configuration on all rows, measuring it")
+        finisher = Finisher(
+            self._pool,
+            self._folder,
+            context.rows,
+            limit_ms=request.max_latency_ms,
+            batch=request.batch,
+            seed=request.seed,
+        )
+        delivered = finisher.deliver(session.trials, lambda: self._deadline - time.monotonic() - 0.5)
+        if delivered is None:
+            raise SearchError("No model could be exported and measured: " + "; ".join(finisher.notes))
+        if not delivered.keeps(request.max_latency_ms):
+            self._listener.message(_nothing_kept_the_limit(delivered, request))
+        result = self._result(session, context, delivered, finisher.notes)
+        if self._store_error is not None:
+            raise self._store_error
+        return result
+
+    def _register(self, store: Store, context: Context, device: str) -> str:
+        """Write the task and the run into the store, once; return the run's id."""
+        task = self._task
+        stored = self._folder.request.get("run_id")
+        if stored is not None and store.run(stored) is not None:
+            return str(stored)
+        n_classes = len(task.classes) or None
+        record = TaskRecord(
+            fingerprint=task.fingerprint,
+            name=task.name,
+            type=task.type,
+            n_rows=len(task.y),
+            n_features=len(task.columns),
+            n_classes=n_classes,
+            source=task.source or "",
+        )
+        store.add_task(record)
+        store.add_metafeatures(task.fingerprint, context.metafeatures, metafeatures.VERSION)
+        run_id = uuid4().hex
+        store.add_run(
+            RunRecord(
+                run_id,
+                task.fingerprint,
+                SPACE_VERSION,
+                context.metric.name,
+                device=device,
+                seed=self._request.seed,
+                options=self._request.to_json(),
+                host=platform.node(),
+                versions={name: version(name) for name in ("metaml", "torch", "scikit-learn", "onnxruntime")},
+                started=datetime.now(UTC).isoformat(timespec="seconds"),
+            )
+        )
+        self._folder.update_request(run_id=run_id)
+        return run_id
+
+    def _result(self, session: Session, context: Context, model: Delivered, notes: list[str]) -> SearchResult:
+        limit = self._request.max_latency_ms
+        trial, measured = model.trial, model.measurement
+        latency = {
+            "predicted": trial.latency_ms,
+            "measured": measured.median_ms,
+            "interval": [measured.low_ms, measured.high_ms],
+            "limit": limit,
+            "batch": self._request.batch,
+            "device": context.latency.device.name if context.latency else None,
+        }
+        best = {
+            "configuration": trial.configuration,
+            "source": trial.source,
+            "metrics": dict(trial.metrics),
+            "error": trial.error,
+            "latency_ms": latency,
+            "model": str(self._folder.model),
+            "model_bytes": self._folder.model.stat().st_size,
+            "trained_on": "all rows" if model.is_refit else "the training rows of the first split",
+        }
+        seconds = time.monotonic() - self._started
+        summary: dict[str, Any] = {
+            "run": str(self._folder.path),
+            "task": _describe_task(self._task, context),
+            "best": best,
+            "trials": [_describe_trial(t) for t in session.trials],
+            "pareto": [_describe_trial(t) for t in pareto(session.trials)],
+            "seconds": round(seconds, 3),
+            "overhead_seconds": round(seconds - session.busy_seconds, 3),
+            "interrupted": self._was_interrupted,
+            "notes": [*self._task.notes, *notes],
+        }
+        summary = _finite(summary)
+        model_description = describe_model(self._task) | {
+            "metric": context.metric.name,
+            **{key: summary["best"][key] for key in ("configuration", "metrics", "error", "latency_ms")},
+            "versions": {name: version(name) for name in ("metaml", "torch", "onnx", "onnxruntime")},
+        }
+        write_json(self._folder.path / "model.json", _finite(model_description))
+        write_trials(session.trials, self._folder.path / "trials.csv")
+        write_report(summary, self._folder.report)
+        self._folder.result = summary
+        return SearchResult(self._folder.path, summary)
+
+
+def store_location(store: str | Path | bool | None) -> str | None:
+    """Return where the store is: None stands for the default one, False for none."""
+    if store is False:
+        return None
+    return default_store_url() if store is None or store is True else str(store)
+
+
+def _remembers(context: Context) -> str:
+    n_tasks, n_configurations = context.history.errors.shape
+    if not n_tasks:
+        return "nothing is remembered yet: the search starts cold"
+    return f"remembers {n_configurations} configurations on {n_tasks} other tasks"
+
+
+def _why_nothing(trials: list[Trial], was_interrupted: bool) -> str:
+    if was_interrupted:
+        return "Interrupted before the first trial ended; there is no model yet."
+    reasons = Counter(trial.message.strip().splitlines()[-1] for trial in trials if trial.message)
+    if not reasons:
+        return "No trial ended in time; give the search more --time."
+    reason, count = reasons.most_common(1)[0]
+    return f"No trial succeeded. The most frequent reason ({count} of {len(trials)}): {reason}"
+
+
+def _nothing_kept_the_limit(model: Delivered, request: SearchRequest) -> str:
+    return (
+        f"nothing kept the limit of {request.max_latency_ms:g} ms: the closest model measures "
+        f"{model.measurement.median_ms:.4f} ms and is delivered all the same"
+    )
+
+
+def _describe_task(task: Task, context: Context) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "source": task.source,
+        "fingerprint": task.fingerprint,
+        "type": task.type,
+        "target": task.target,
+        "rows": len(task.y),
+        "columns": len(task.columns),
+        "classes": len(task.classes),
+        "metric": context.metric.name,
+        "validation": f"{len(context.splits)}-fold cross-validation" if len(context.splits) > 1 else "holdout",
+    }
+
+
+def _describe_trial(trial: Trial) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "configuration": trial.configuration,
+        "source": trial.source,
+        "status": trial.status,
+        "error": trial.error,
+        "budget": trial.budget,
+        "seconds": round(trial.seconds, 4),
+        "latency_ms": trial.latency_ms,
+        "metrics": dict(trial.metrics),
+        "parameters": trial.n_parameters,
+        "message": trial.message,
+    }
+
+
+def _finite(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the same values as plain JSON: numpy scalars become numbers, nan becomes null."""
+    plain = json.dumps(content, default=_plain)
+    parsed: dict[str, Any] = json.loads(plain, parse_constant=lambda _: None)
+    return parsed
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value)

@@ -1,0 +1,85 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import click
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class Duration(click.ParamType[float]):
+    """``40s``, ``10m``, ``1h`` or a number of seconds; becomes float seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds.
+
+        >>> [Duration().convert(text, None, None) for text in ("40s", "1.5m", "1h", "7")]
+        [40.0, 90.0, 3600.0, 7.0]
+        """
+        if isinstance(value, (int, float)):
+            return float(value)
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|)\s*", value)
+        if match is None or float(match[1]) <= 0:
+            self.fail(f'"{value}" is not a time; write 40s, 10m or 1h', param, ctx)
+        return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "": 1}[match[2]]
+
+
+def together(*decorators: Decorator) -> Decorator:
+    """Return one decorator that applies all, the first one outermost."""
+    return lambda function: reduce(lambda inner, decorate: decorate(inner), reversed(decorators), function)
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, all else on stderr."
+)
+seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Fixes all random choices.")
+
+task_options = together(
+    click.option(
+        "--task", "-t", required=True, help="A .csv/.tsv/.parquet/.arff file (also .gz), sklearn:NAME or openml:ID."
+    ),
+    click.option("--target", help="Name of the column to predict."),
+    click.option(
+        "--type",
+        "task_type",
+        type=click.Choice(["classification", "binary", "multiclass", "regression"]),
+        help="What kind of task it is, where the target leaves a doubt.",
+    ),
+)
+
+latency_options = together(
+    click.option(
+        "--device", default="cpu", show_default=True, help="cpu: this machine; or the JSON file of a latency table."
+    ),
+    click.option("--max-latency-ms", type=click.FloatRange(min=0, min_open=True), help="Limit of one prediction."),
+    click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Rows of one prediction."),
+)
+
+store_options = together(
+    click.option(
+        "--store", "store_url", help="Metadata store, a path or URL; by default one in your user data folder."
+    ),
+    click.option("--no-store", is_flag=True, help="Neither read nor write a metadata store."),
+)
+
+warm_start_option = click.option(
+    "--warm-start",
+    type=click.Choice(["auto", "knn", "pmf", "portfolio", "cold"]),
+    default="auto",
+    show_default=True,
+    help="How past results choose the first configurations.",
+)
+
+
+def store_argument(store_url: str | None, no_store: bool) -> str | bool | None:
+    """Return the two store options as the argument of `metaml.search`."""
+    if store_url and no_store:
+        raise click.UsageError("--store and --no-store contradict each other.")
+    return False if no_store else store_url

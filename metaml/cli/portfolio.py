@@ -1,0 +1,87 @@
+"""``metaml portfolio``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from metaml.cli import options
+from metaml.cli.output import print_json
+
+
+@click.group()
+def portfolio() -> None:
+    """Build histories of results, replay warm-starters on them."""
+
+
+@portfolio.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--store", "store_url", required=True, help="Store that collects the trials; the build goes on from it.")
+@click.option("--tasks", "n_tasks", type=click.IntRange(min=1), default=24, show_default=True, help="How many tables.")
+@click.option(
+    "--max-rows", type=click.IntRange(min=1), default=5000, show_default=True, help="Leave out larger tables."
+)
+@click.option(
+    "--configurations", type=click.IntRange(min=1), default=24, show_default=True, help="Tried on each table."
+)
+@click.option("--shard", default="1/1", show_default=True, help="i/n: only the i-th of n parts of the tables.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Trials side by side.")
+@click.option("--trial-time", type=options.Duration(), default="60s", show_default=True, help="For one trial.")
+@click.option(
+    "--publish", type=click.Path(path_type=Path), help="Write all of the store's results as a history folder."
+)
+@options.seed_option
+@options.json_option
+def build(
+    folder: Path,
+    store_url: str,
+    n_tasks: int,
+    max_rows: int,
+    configurations: int,
+    shard: str,
+    workers: int,
+    trial_time: float,
+    publish: Path | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Evaluate a set of configurations on the tables of FOLDER.
+
+    FOLDER holds tables and a manifest.csv with the columns name, file, target and, if known, task, family, rows. What
+    the store already holds is not run again, so that a build can be stopped and started at will.
+    """
+    from metaml.collect import choose_configurations, choose_tasks, collect, publish_history, read_manifest
+    from metaml.store import Store
+
+    part = _parse_shard(shard)
+    entries = choose_tasks(read_manifest(folder), n_tasks, max_rows=max_rows)
+    chosen = choose_configurations(configurations, seed=seed)
+
+    def report(text: str) -> None:
+        click.echo(text, err=True)
+
+    with Store.open(store_url) as store:
+        n_new = collect(
+            entries, chosen, store, shard=part, workers=workers, seed=seed, trial_seconds=trial_time, report=report
+        )
+        answer: dict[str, object] = {"tasks": len(entries), "configurations": len(chosen), "new_trials": n_new}
+        if publish is not None:
+            published = publish_history(store, publish)
+            answer["published"] = {"folder": str(publish), "tasks": published[0], "configurations": published[1]}
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(f"{n_new} new trials; {len(entries)} tables x {len(chosen)} configurations in all")
+
+
+def _parse_shard(text: str) -> tuple[int, int]:
+    """Return (position from 0, number of shards).
+
+    >>> _parse_shard("2/3")
+    (1, 3)
+    """
+    position, _, total = text.partition("/")
+    if not (position.isdigit() and total.isdigit() and 1 <= int(position) <= int(total)):
+        raise click.BadParameter(f'"{text}" must be i/n with 1 <= i <= n, such as 1/4', param_hint="--shard")
+    return int(position) - 1, int(total)

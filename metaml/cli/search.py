@@ -1,0 +1,115 @@
+"""``metaml search`` and ``metaml resume``."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from metaml.cli import options
+from metaml.cli.output import print_json, process_start, settings
+
+if TYPE_CHECKING:
+    from metaml.automl import SearchResult
+
+
+@click.command()
+@options.task_options
+@options.latency_options
+@click.option("--time", "time_limit", type=options.Duration(), default="10m", show_default=True, help="For everything.")
+@click.option("--trials", type=click.IntRange(min=1), help="At most this many trials.")
+@options.warm_start_option
+@options.store_options
+@click.option("--workers", type=click.IntRange(min=1), help="Trials side by side; default: one fewer than cores.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder; default: a new one under runs/.")
+@options.seed_option
+@click.option("--metric", help="What is optimised: roc_auc, log_loss, error_rate, balanced_error, rmse, mae, r2.")
+@options.json_option
+@click.pass_context
+def search(ctx: click.Context, /, **arguments: Any) -> None:
+    """Find the best model for a task within a latency and a time limit.
+
+    The answer is a run folder with model.onnx (preprocessing inside), model.json, report.html and trials.csv.
+    """
+    from metaml.automl import search as run_search  # torch and SMAC take seconds: not for --help
+    from metaml.cli.live import make_listener
+
+    as_json = arguments.pop("as_json")
+    store = options.store_argument(arguments.pop("store_url"), arguments.pop("no_store"))
+    _end_gently_on_sigterm()
+    result = run_search(
+        arguments.pop("task"), store=store, listener=make_listener(), started=process_start(), **arguments
+    )
+    _print(result, as_json=as_json)
+    ctx.exit(130 if result.was_interrupted else 0)
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--time", "time_limit", type=options.Duration(), help="For this sitting; default: what was left.")
+@options.json_option
+@click.pass_context
+def resume(ctx: click.Context, /, run: Path, time_limit: float | None, as_json: bool) -> None:
+    """Go on with a search after any kind of stop.
+
+    RUN is the folder of the search. No finished trial is lost or run again. A finished run prints its answer; with
+    --time it goes on searching.
+    """
+    from metaml.automl import resume as run_resume
+    from metaml.cli.live import make_listener
+
+    _end_gently_on_sigterm()
+    result = run_resume(run, time_limit=time_limit, listener=make_listener(), started=process_start())
+    _print(result, as_json=as_json)
+    ctx.exit(130 if result.was_interrupted else 0)
+
+
+def _print(result: SearchResult, *, as_json: bool) -> None:
+    if as_json:
+        print_json(result.summary)
+    else:
+        print_answer(result.summary)
+
+
+def print_answer(summary: dict[str, Any]) -> None:
+    """Print the answer of a search for people."""
+    best, task = summary["best"], summary["task"]
+    latency, metric = best["latency_ms"], task["metric"]
+    limit = latency["limit"]
+    verdict = "" if limit is None else (" ✓ within" if latency["measured"] <= limit else " ✗ ABOVE")
+    limit_text = f"{verdict} the limit of {limit:g} ms" if limit is not None else ""
+    ran = Counter(trial["source"] for trial in summary["trials"] if trial["status"] != "infeasible")
+    rejected = sum(trial["status"] == "infeasible" for trial in summary["trials"])
+    sources = ", ".join(f"{source} {count}" for source, count in ran.most_common())
+    run = Path(summary["run"])
+    lines = [
+        (
+            "answer",
+            f"{metric} {best['metrics'][metric]:.4f} on validation rows ({task['validation']}), "
+            f"error {best['error']:.4f} (1 = a constant prediction)",
+        ),
+        ("model", settings(best["configuration"])),
+        ("latency", f"{latency['measured']:.4f} ms measured, {latency['predicted']:.4f} ms predicted{limit_text}"),
+        ("proposed by", best["source"]),
+        ("trials", f"{sum(ran.values())} ({sources})" + (f", {rejected} rejected before training" if rejected else "")),
+        ("time", f"{summary['seconds']:.1f} s, of which {summary['overhead_seconds']:.1f} s outside of trials"),
+        ("files", f"{run / 'model.onnx'}  ({best['model_bytes'] / 1024:.0f} KiB, everything inside)"),
+        ("", f"{run / 'report.html'}"),
+        ("next", f"metaml predict {run} DATA.csv -o predictions.csv"),
+    ]
+    for name, text in lines:
+        click.echo(f"{click.style(f'{name:>12s}', bold=True)}  {text}")
+    for note in summary["notes"]:
+        click.echo(f"{'note':>12s}  {note}")
+
+
+def _end_gently_on_sigterm() -> None:
+    """Treat SIGTERM like Ctrl-C: the best so far is delivered."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)

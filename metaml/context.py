@@ -1,0 +1,108 @@
+"""All that is known of a task before its first trial: shape, metafeatures, what similar tasks say, costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+import metafeatures
+from metaml.data import Split, Task, encode_columns, make_splits
+from metaml.errors import UsageError
+from metaml.evaluation import network_shape
+from metaml.history import history_from_store
+from metaml.latency import DeviceTable, LatencyModel
+from metaml.metrics import Metric, metric_for
+from metaml.models import NetworkShape
+from metaml.preprocessing import Preprocessor
+from metaml.proposals import LatencyLimit
+from metaml.request import SearchRequest
+from metaml.space import SPACE_VERSION
+from metaml.store import Store
+from metaml.trial import Configuration
+from portfolio import WARM_STARTERS, History, WarmStarter, load_default_history
+
+METAFEATURE_SECONDS = 5.0
+"""Time for the metafeatures; what does not fit is left out."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """A task, ready to be searched."""
+
+    task: Task
+    metric: Metric
+    splits: tuple[Split, ...]
+    metafeatures: pd.Series[float]
+    history: History
+    starter: WarmStarter
+    """Fitted on `history`."""
+    shape: NetworkShape
+    latency: LatencyModel | None
+    rows: dict[str, np.ndarray]
+    """Raw ``numeric`` and ``categorical`` columns of the whole task."""
+
+    def latency_limit(self, limit_ms: float | None) -> LatencyLimit:
+        """Return what rejects configurations before training."""
+        if self.latency is None:
+            return LatencyLimit()
+        model = self.latency
+
+        def predict(configuration: Configuration) -> tuple[float, float]:
+            cost = model.predict(configuration)
+            return cost.latency_ms, cost.high_ms
+
+        return LatencyLimit(predict, limit_ms)
+
+
+def prepare(request: SearchRequest, task: Task, store: Store | None, device: DeviceTable | None) -> Context:
+    """Describe a task and fit the warm-starter on what is remembered of others.
+
+    Args:
+        request: metric, warm-starter, batch and seed are taken from it.
+        task: what is to be searched; its own results are left out of the history.
+        store: past searches, beside the default history; None for the latter alone.
+        device: the latency table, or None.
+
+    Raises:
+        UsageError: the metric does not fit, or there is no such warm-starter.
+    """
+    if request.warm_start not in WARM_STARTERS:
+        raise UsageError(f'No warm-starter "{request.warm_start}"; use one of: {", ".join(WARM_STARTERS)}.')
+    metric = metric_for(task.type, request.metric)
+    numeric, categorical = encode_columns(task.X, task.columns)
+    preprocessor = Preprocessor.fit(numeric, categorical)
+    shape = network_shape(preprocessor, task)
+    history = remembered(store, exclude=task.fingerprint)
+    return Context(
+        task=task,
+        metric=metric,
+        splits=make_splits(task.y, task.type, seed=request.seed),
+        metafeatures=describe_task(task, seed=request.seed),
+        history=history,
+        starter=WARM_STARTERS[request.warm_start](seed=request.seed).fit(history),
+        shape=shape,
+        latency=LatencyModel(device, preprocessor, shape, batch=request.batch) if device is not None else None,
+        rows={"numeric": numeric, "categorical": categorical},
+    )
+
+
+def describe_task(task: Task, *, seed: int = 0) -> pd.Series[float]:
+    """Return the metafeatures of a task."""
+    return metafeatures.describe(
+        task.X,
+        pd.Series(task.y),
+        task_type="regression" if task.type == "regression" else "classification",
+        time_limit=METAFEATURE_SECONDS,
+        seed=seed,
+    )
+
+
+def remembered(store: Store | None, *, exclude: str) -> History:
+    """Return the default history and the store's, without the task `exclude`; the store's results win."""
+    history = load_default_history().drop_tasks([exclude])
+    if store is None:
+        return history
+    own = history_from_store(store, space=SPACE_VERSION, exclude=[exclude], metafeatures_version=metafeatures.VERSION)
+    return history.merge(own)

@@ -1,0 +1,129 @@
+"""From trials to the one delivered model: refit on all rows, export, measure, and keep the limit by measurement."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hw_cost import Measurement, TooNoisy
+from metaml.latency import MEASURE_SECONDS, measure_model
+from metaml.run_folder import RunFolder
+from metaml.runners import Job, WorkerPool
+from metaml.trial import Trial
+
+MAX_FINALISTS = 5
+"""At most this many configurations are refitted and measured."""
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """A model file with its trial and its measured latency."""
+
+    trial: Trial
+    path: Path
+    measurement: Measurement
+    is_refit: bool
+    """Whether it was trained on all rows; if not, on the training rows of the first fold."""
+
+    def keeps(self, limit_ms: float | None) -> bool:
+        """Whether the measured latency is within the limit."""
+        return limit_ms is None or self.measurement.median_ms <= limit_ms
+
+
+def finalists(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the successful trials, lowest error first, the faster one first among equals."""
+    ok = [trial for trial in trials if trial.status == "ok" and trial.error is not None]
+    return sorted(ok, key=lambda trial: (trial.error or 0.0, trial.latency_ms or 0.0, trial.number))
+
+
+def pareto(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the successful trials that no other beats in both error and predicted latency, fastest first."""
+    front: list[Trial] = []
+    for trial in sorted(finalists(trials), key=lambda trial: (trial.latency_ms or 0.0, trial.error or 0.0)):
+        if not front or (trial.error or 0.0) < (front[-1].error or 0.0):
+            front.append(trial)
+    return front
+
+
+class Finisher:
+    """Turns the best trials into a measured model file within the time that is left.
+
+    Args:
+        pool: idle workers.
+        folder: where the models go.
+        rows: raw ``numeric`` and ``categorical`` columns to measure with.
+        limit_ms: the latency limit, or None.
+        batch: rows of one prediction.
+        seed: of the refit.
+    """
+
+    def __init__(
+        self,
+        pool: WorkerPool,
+        folder: RunFolder,
+        rows: Mapping[str, np.ndarray],
+        *,
+        limit_ms: float | None,
+        batch: int,
+        seed: int,
+    ) -> None:
+        self._pool, self._folder, self._rows = pool, folder, rows
+        self._limit_ms, self._batch, self._seed = limit_ms, batch, seed
+        self.notes: list[str] = []
+        """What the user should know about how the answer came about."""
+
+    def deliver(self, trials: Sequence[Trial], seconds_left: Callable[[], float]) -> Delivered | None:
+        """Return the first finalist that keeps the limit by measurement; the fastest one if none does."""
+        slow: list[Delivered] = []
+        for trial in finalists(trials)[:MAX_FINALISTS]:
+            if slow and seconds_left() < MEASURE_SECONDS + 0.5:
+                break
+            model = self._finish(trial, seconds_left() - MEASURE_SECONDS)
+            if model is None:
+                continue
+            if model.keeps(self._limit_ms):
+                return self._place(model)
+            self.notes.append(
+                f"trial {trial.number} was left out: it measures {model.measurement.median_ms:.4f} ms, "
+                f"above the limit of {self._limit_ms:g} ms"
+            )
+            slow.append(model)
+        return self._place(min(slow, key=lambda model: model.measurement.median_ms)) if slow else None
+
+    def _finish(self, trial: Trial, seconds: float) -> Delivered | None:
+        path, is_refit = self._refit(trial, seconds), True
+        if path is None:
+            path, is_refit = self._folder.candidate(trial.number), False
+        if not path.exists():
+            return None
+        try:
+            measurement = measure_model(path, self._rows, batch=self._batch)
+        except TooNoisy as error:
+            self.notes.append(f"trial {trial.number} could not be measured: {error}")
+            return None
+        return Delivered(trial, path, measurement, is_refit)
+
+    def _refit(self, trial: Trial, seconds: float) -> Path | None:
+        path = self._folder.candidates / f"{trial.number:05d}-refit.onnx"
+        if seconds <= 0:
+            return None
+        job = Job(trial.number, "refit", trial.configuration, seconds, seed=self._seed, export_to=path)
+        self._pool.submit(job)
+        outcomes = self._pool.wait(seconds + 1.0)
+        if outcomes and outcomes[0].status == "ok":
+            return path
+        if not outcomes:
+            self._pool.cancel()
+        why = outcomes[0].message.strip().splitlines()[-1] if outcomes and outcomes[0].message else "out of time"
+        self.notes.append(f"trial {trial.number} could not be trained again on all rows ({why})")
+        return None
+
+    def _place(self, model: Delivered) -> Delivered:
+        temporary = self._folder.model.with_suffix(".part")
+        shutil.copyfile(model.path, temporary)
+        temporary.replace(self._folder.model)
+        return model

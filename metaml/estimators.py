@@ -1,0 +1,105 @@
+"""The scikit-learn face: `MetaClassifier` and `MetaRegressor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
+
+from metaml.automl import SearchResult, search
+from metaml.data import as_frame, make_task
+
+
+class _MetaEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+    """What both estimators share; see `metaml.search` for the arguments.
+
+    Attributes after `fit`:
+        result_: the `SearchResult`, with the run folder and all trials.
+        n_features_in_: number of columns.
+        feature_names_in_: their names, if `X` was a DataFrame.
+    """
+
+    _kind = ""
+
+    def __init__(
+        self,
+        *,
+        time_limit: float = 600.0,
+        device: str = "cpu",
+        max_latency_ms: float | None = None,
+        batch: int = 1,
+        trials: int | None = None,
+        warm_start: str = "auto",
+        store: str | Path | bool | None = None,
+        workers: int | None = None,
+        out: str | Path | None = None,
+        seed: int = 0,
+        metric: str | None = None,
+    ) -> None:
+        self.time_limit = time_limit
+        self.device = device
+        self.max_latency_ms = max_latency_ms
+        self.batch = batch
+        self.trials = trials
+        self.warm_start = warm_start
+        self.store = store
+        self.workers = workers
+        self.out = out
+        self.seed = seed
+        self.metric = metric
+
+    def fit(self, X: pd.DataFrame | np.ndarray, y: Any) -> Self:
+        """Search the best model for a table.
+
+        **Shape**
+        - X: ``(n, d)``, a DataFrame of any column types or an array; y: ``(n,)``
+        """
+        kind: Any = self._kind
+        task = make_task(X, y, type=kind)
+        self.result_: SearchResult = search(task, **self.get_params(deep=False))
+        self.n_features_in_ = np.shape(X)[1]
+        if isinstance(X, pd.DataFrame):
+            self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        return self
+
+    def _scores(self, X: pd.DataFrame | np.ndarray) -> np.ndarray:
+        check_is_fitted(self, "result_")
+        return self.result_.predictor.scores(as_frame(X))
+
+
+class MetaClassifier(ClassifierMixin, _MetaEstimator):  # type: ignore[misc]
+    """The best classifier for a table within a latency and a time limit.
+
+    >>> clf = MetaClassifier(time_limit=60, max_latency_ms=1.0)  # then clf.fit(X, y).predict(X)
+    """
+
+    _kind = "classification"
+
+    def fit(self, X: pd.DataFrame | np.ndarray, y: Any) -> Self:
+        """Search the best classifier; `classes_` are the labels as they came."""
+        super().fit(X, y)
+        self.classes_ = np.array(self.result_.predictor.classes)
+        return self
+
+    def predict(self, X: pd.DataFrame | np.ndarray) -> np.ndarray:
+        """Return labels ``(n,)``."""
+        labels: np.ndarray = self.classes_[self._scores(X).argmax(axis=1)]
+        return labels
+
+    def predict_proba(self, X: pd.DataFrame | np.ndarray) -> np.ndarray:
+        """Return probabilities ``(n, k)``, columns as in `classes_`."""
+        return self._scores(X)
+
+
+class MetaRegressor(RegressorMixin, _MetaEstimator):  # type: ignore[misc]
+    """The best regressor for a table within a latency and a time limit."""
+
+    _kind = "regression"
+
+    def predict(self, X: pd.DataFrame | np.ndarray) -> np.ndarray:
+        """Return values ``(n,)``."""
+        return self._scores(X)

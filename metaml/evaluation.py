@@ -1,0 +1,208 @@
+"""(configuration, task, budget) -> error and metrics: folds, preprocessing, fitting, scoring."""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from hw_cost.graph import OpGraph
+from hw_cost.ops import flops
+from metaml.data import Split, Task, encode_columns, subsample
+from metaml.metrics import Metric, constant_prediction, evaluate_prediction, normalised_error
+from metaml.models import FAMILIES, NetworkShape
+from metaml.preprocessing import Features, Preprocessor
+from metaml.training import Model, fit_model
+from metaml.trial import Configuration
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A fitted preprocessor and model: from raw columns to predictions."""
+
+    preprocessor: Preprocessor
+    model: Model
+    center: float = 0.0
+    """Mean of a regression target; predictions are ``center + scale * values``."""
+    scale: float = 1.0
+
+    def predict(self, numeric: np.ndarray, categorical: np.ndarray) -> np.ndarray:
+        """Return probabilities ``(n, k)`` or values ``(n,)`` of raw columns (see `metaml.data.encode_columns`)."""
+        return self.predict_features(self.preprocessor.transform(numeric, categorical))
+
+    def predict_features(self, features: Features) -> np.ndarray:
+        """Return probabilities ``(n, k)`` or values ``(n,)`` of preprocessed rows."""
+        scores = self.model.scores(features)
+        return self.center + self.scale * scores if self.model.shape.is_regression else scores
+
+
+def network_shape(preprocessor: Preprocessor, task: Task) -> NetworkShape:
+    """Return what a model sees of `task` behind `preprocessor`."""
+    is_regression = task.type == "regression"
+    n_outputs = 1 if is_regression else len(task.classes)
+    return NetworkShape(preprocessor.n_numeric, preprocessor.cardinalities, n_outputs, is_regression)
+
+
+class PrunedError(Exception):
+    """The first fold was so bad that the others were not run; its normalised error is the argument."""
+
+    def __init__(self, error: float) -> None:
+        super().__init__(f"the first fold's error of {error:.3f} left no hope")
+        self.error = error
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came out of one trial."""
+
+    error: float
+    """Normalised error."""
+    metrics: dict[str, float]
+    """Raw metrics, averaged over the folds."""
+    seconds: float
+    cpu_seconds: float
+    n_parameters: int
+    flops: int
+    model_bytes: int
+    pipelines: tuple[Pipeline, ...]
+    """The fitted pipeline of each fold."""
+
+
+@dataclass(frozen=True)
+class _Fold:
+    preprocessor: Preprocessor
+    train: Features
+    valid: Features
+    y_train: np.ndarray
+    y_valid: np.ndarray
+
+
+class Evaluator:
+    """Evaluates configurations on one task; what all trials share is computed once."""
+
+    def __init__(self, task: Task, splits: Sequence[Split], metric: Metric) -> None:
+        self.task, self.splits, self.metric = task, splits, metric
+        self.numeric, self.categorical = encode_columns(task.X, task.columns)
+
+    @cached_property
+    def folds(self) -> list[_Fold]:
+        """The preprocessed rows of every split."""
+        return [self._fold(split) for split in self.splits]
+
+    @cached_property
+    def _everything(self) -> tuple[Preprocessor, Features]:
+        preprocessor = Preprocessor.fit(self.numeric, self.categorical)
+        return preprocessor, preprocessor.transform(self.numeric, self.categorical)
+
+    def evaluate(
+        self,
+        config: Configuration,
+        *,
+        budget: float = 1.0,
+        seed: int = 0,
+        seconds: float,
+        hopeless: float = math.inf,
+    ) -> Evaluation:
+        """Fit on every fold's training rows and score on its validation rows.
+
+        Args:
+            config: what to fit.
+            budget: share of the training rows that is used, in (0, 1].
+            seed: fixes the fit and the rows of a budget below 1.
+            seconds: time allowed for all folds together.
+            hopeless: normalised error of the first of several folds above which the others are not run.
+
+        Raises:
+            PrunedError: the first fold was hopeless.
+            TimeoutError, DivergedError: see `metaml.training.fit_model`.
+        """
+        wall, cpu = time.monotonic(), _cpu_seconds()
+        scores, constants, pipelines = [], [], []
+        for i, fold in enumerate(self.folds):
+            share = (seconds - (time.monotonic() - wall)) / (len(self.folds) - i)
+            pipeline = self._fit_fold(fold, config, budget, seed, share)
+            prediction = pipeline.predict_features(fold.valid)
+            scores.append(evaluate_prediction(fold.y_valid, prediction))
+            constants.append(evaluate_prediction(fold.y_valid, constant_prediction(fold.y_valid, prediction)))
+            pipelines.append(pipeline)
+            if i == 0 and len(self.folds) > 1:
+                first = normalised_error(self.metric, scores, constants)
+                if first > hopeless:
+                    raise PrunedError(first)
+        names = set.intersection(*(set(score) for score in scores))
+        exported = pipelines[0].model.export()
+        return Evaluation(
+            error=normalised_error(self.metric, scores, constants),
+            metrics={name: float(np.mean([score[name] for score in scores])) for name in sorted(names)},
+            seconds=time.monotonic() - wall,
+            cpu_seconds=_cpu_seconds() - cpu,
+            n_parameters=_n_trained(exported.graph),
+            flops=flops(exported.graph, batch=1),
+            model_bytes=4 * _n_trained(exported.graph),
+            pipelines=tuple(pipelines),
+        )
+
+    def refit(self, config: Configuration, *, seed: int = 0, seconds: float) -> Pipeline:
+        """Fit on all rows of the task.
+
+        Raises:
+            TimeoutError, DivergedError: see `metaml.training.fit_model`.
+        """
+        preprocessor, features = self._everything
+        return self._fit(preprocessor, features, self.task.y, config, seed, seconds)
+
+    def _fold(self, split: Split) -> _Fold:
+        train, valid = split.train, split.valid
+        preprocessor = Preprocessor.fit(self.numeric[train], self.categorical[train])
+        return _Fold(
+            preprocessor,
+            preprocessor.transform(self.numeric[train], self.categorical[train]),
+            preprocessor.transform(self.numeric[valid], self.categorical[valid]),
+            self.task.y[train],
+            self.task.y[valid],
+        )
+
+    def _fit_fold(self, fold: _Fold, config: Configuration, budget: float, seed: int, seconds: float) -> Pipeline:
+        train, y = fold.train, fold.y_train
+        if budget < 1:
+            rows = subsample(np.arange(len(y)), y, self.task.type, budget, seed)
+            train, y = train.rows(rows), y[rows]
+        return self._fit(fold.preprocessor, train, y, config, seed, seconds)
+
+    def _fit(
+        self,
+        preprocessor: Preprocessor,
+        features: Features,
+        y: np.ndarray,
+        config: Configuration,
+        seed: int,
+        seconds: float,
+    ) -> Pipeline:
+        shape = network_shape(preprocessor, self.task)
+        if not shape.is_regression:
+            return Pipeline(preprocessor, fit_model(config, shape, features, y, seed=seed, seconds=seconds))
+        center, scale = float(y.mean()), float(y.std()) or 1.0
+        model = fit_model(config, shape, features, (y - center) / scale, seed=seed, seconds=seconds)
+        return Pipeline(preprocessor, model, center, scale)
+
+
+def foreseen_graph(config: Configuration, shape: NetworkShape) -> OpGraph:
+    """Return the graph that a configuration will have, known before it is trained."""
+    return FAMILIES[config["family"]].graph(config, shape)
+
+
+def _n_trained(graph: OpGraph) -> int:
+    """Number of trained scalars; a tree has a threshold for each inner node and a value for each leaf."""
+    n_leaves: int = sum(operation.attributes.get("n_leaves", 0) for operation in graph)
+    n_trees: int = sum(operation.attributes.get("n_trees", 0) for operation in graph)
+    return graph.n_parameters + 2 * n_leaves - n_trees
+
+
+def _cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime

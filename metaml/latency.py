@@ -1,0 +1,86 @@
+"""What a configuration will cost on the device: the latency table of hw_cost, asked in the search's terms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from hw_cost import Cost, Device, LatencyTable, Measurement, measure_latency, table_for
+from metaml.errors import UsageError
+from metaml.export import deployed_graph
+from metaml.models import NetworkShape
+from metaml.preprocessing import Preprocessor
+from metaml.trial import Configuration
+
+MEASURE_SECONDS = 1.0
+"""Time for measuring one delivered model."""
+
+
+@dataclass(frozen=True)
+class DeviceTable:
+    """A latency table, and where it came from."""
+
+    table: LatencyTable
+    how: str
+    """One sentence for the user: measured here, shipped, or adapted from another machine's."""
+
+    @property
+    def name(self) -> str:
+        """Name of the table's device."""
+        return self.table.device.slug
+
+
+def open_device(device: str) -> DeviceTable:
+    """Return the latency table of ``cpu`` (this machine), or the one in a file.
+
+    Raises:
+        UsageError: there is no such device or file.
+    """
+    if device == "cpu":
+        table, how = table_for(Device.here(), cache=latency_cache())
+        return DeviceTable(table, how)
+    path = Path(device)
+    if not path.is_file():
+        raise UsageError(
+            f'No device "{device}": say cpu for this machine, or give the JSON file of a latency table '
+            "made by metaml latency build."
+        )
+    try:
+        return DeviceTable(LatencyTable.load(path), f"latency table {path}")
+    except (ValueError, KeyError) as error:
+        raise UsageError(f"{path} is not a latency table: {error}") from error
+
+
+def latency_cache() -> Path:
+    """Return the folder of this machine's own latency tables."""
+    return Path(platformdirs.user_data_dir("metaml")) / "latency"
+
+
+class LatencyModel:
+    """Predicts the latency of configurations on one task and one device, before anything is trained."""
+
+    def __init__(self, device: DeviceTable, preprocessor: Preprocessor, shape: NetworkShape, *, batch: int = 1) -> None:
+        self.device, self.batch = device, batch
+        self._preprocessor, self._shape = preprocessor, shape
+
+    def predict(self, configuration: Configuration) -> Cost:
+        """Return the latency of the network that the configuration would be deployed as."""
+        graph = deployed_graph(configuration, self._preprocessor, self._shape)
+        return self.device.table.predict(graph, batch=self.batch)
+
+
+def measure_model(path: Path, rows: Mapping[str, np.ndarray], *, batch: int, threads: int = 1) -> Measurement:
+    """Measure an exported model on real raw rows.
+
+    Args:
+        path: the ONNX file.
+        rows: raw ``numeric`` and ``categorical`` columns of at least one row; repeated up to `batch`.
+        batch: rows of one prediction.
+        threads: threads of one prediction.
+    """
+    feeds = {name: np.resize(array[:batch], (batch, array.shape[1])) for name, array in rows.items() if array.size}
+    return measure_latency(path, batch=batch, threads=threads, time_limit_s=MEASURE_SECONDS, feeds=feeds)

@@ -1,0 +1,131 @@
+"""What a family of models is: its hyperparameters, its model and its operation graph, in one place."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from ConfigSpace import ConfigurationSpace
+
+from hw_cost.graph import BATCH, OpGraph, Parameter
+
+Tensors = dict[str, np.ndarray]
+"""Trained arrays by the names that the operation graph gives its parameters."""
+
+
+@dataclass(frozen=True)
+class NetworkShape:
+    """What a model sees of a task after preprocessing."""
+
+    n_numeric: int
+    """Number of float columns, missing-value indicators included."""
+    cardinalities: tuple[int, ...]
+    """Number of codes of each categorical column."""
+    n_outputs: int
+    """Number of classes, or 1 for regression."""
+    is_regression: bool
+
+    @property
+    def n_codes(self) -> int:
+        """Number of codes of all categorical columns together."""
+        return sum(self.cardinalities)
+
+    @property
+    def n_categorical(self) -> int:
+        """Number of categorical columns."""
+        return len(self.cardinalities)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A trained model as operations and arrays: all that its ONNX file needs."""
+
+    graph: OpGraph
+    tensors: Tensors
+    attributes: Mapping[str, Any]
+    """Long ONNX attributes of the graph's tree ensemble, if it has one."""
+
+
+class Family(ABC):
+    """One kind of model. Subclass `TorchFamily` or `EstimatorFamily`."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def space(self) -> ConfigurationSpace:
+        """Return the hyperparameters of this family, with defaults that are a good first try."""
+
+    @abstractmethod
+    def emit(
+        self, graph: OpGraph, numeric: str | None, codes: str | None, config: Mapping[str, Any], shape: NetworkShape
+    ) -> str:
+        """Append the model's operations to `graph` and return the node of its scores.
+
+        Args:
+            graph: receives the operations.
+            numeric: node of the numeric features, float32 ``(batch, n_numeric)``; None without any.
+            codes: node of the categorical codes, int64 ``(batch, n_categorical)``; None without any.
+            config: hyperparameters.
+            shape: what the model sees.
+
+        Returns:
+            Node of float32 ``(batch, n_outputs)``: class scores before the softmax, or values.
+        """
+
+    def graph(self, config: Mapping[str, Any], shape: NetworkShape) -> OpGraph:
+        """Return the model alone as a graph, from preprocessed features to scores."""
+        graph = OpGraph()
+        numeric = graph.input("numeric_features", (BATCH, shape.n_numeric)) if shape.n_numeric else None
+        codes = graph.input("codes", (BATCH, shape.n_categorical)) if shape.n_categorical else None
+        self.emit(graph, numeric, codes, config, shape)
+        return graph
+
+
+def emit_squash(graph: OpGraph, numeric: str, width: int) -> str:
+    """Append the smooth clip x / sqrt(1 + (x/3)^2) of Holzmüller 2024 (RealMLP), which tames outliers.
+
+    The same function on arrays is `squash`.
+    """
+    shape = (BATCH, width)
+    square = graph.add("Mul", numeric, numeric, output=shape)
+    ninth = graph.add("Mul", square, Parameter("squash.ninth", ()), output=shape)
+    above_one = graph.add("Add", ninth, Parameter("squash.one", ()), output=shape)
+    root = graph.add("Sqrt", above_one, output=shape)
+    return graph.add("Div", numeric, root, output=shape)
+
+
+SQUASH_TENSORS: Tensors = {"squash.ninth": np.array(1 / 9, np.float32), "squash.one": np.array(1, np.float32)}
+"""The two constants of `emit_squash`."""
+
+
+def squash(numeric: np.ndarray) -> np.ndarray:
+    """Return x / sqrt(1 + (x/3)^2): the identity near 0, at most 3 in size; any shape in, the same shape out.
+
+    >>> squash(np.array([0.0, 1e6])).round(3).tolist()
+    [0.0, 3.0]
+    """
+    clipped: np.ndarray = numeric / np.sqrt(numeric * numeric * np.float32(1 / 9) + np.float32(1))
+    return clipped
+
+
+def emit_embedding(graph: OpGraph, codes: str, shape: NetworkShape, dimension: int) -> str:
+    """Append a lookup in one table for all categorical columns; node of ``(batch, n_categorical * dimension)``."""
+    table = Parameter("input.embedding.weight", (shape.n_codes, dimension))
+    rows = graph.add("Gather", table, codes, output=(BATCH, shape.n_categorical, dimension), axis=0)
+    width = shape.n_categorical * dimension
+    return graph.add("Flatten", rows, output=(BATCH, width), axis=1)
+
+
+def emit_dense(graph: OpGraph, source: str, name: str, n_in: int, n_out: int) -> str:
+    """Append ``x W^T + b`` with parameters ``{name}.weight`` (n_out, n_in) and ``{name}.bias`` (n_out,)."""
+    weight, bias = Parameter(f"{name}.weight", (n_out, n_in)), Parameter(f"{name}.bias", (n_out,))
+    return graph.add("Gemm", source, weight, bias, output=(BATCH, n_out), transB=1)
+
+
+def emit_layer_norm(graph: OpGraph, source: str, name: str, width: int) -> str:
+    """Append a layer normalisation with parameters ``{name}.weight`` and ``{name}.bias``, both (width,)."""
+    weight, bias = Parameter(f"{name}.weight", (width,)), Parameter(f"{name}.bias", (width,))
+    return graph.add("LayerNormalization", source, weight, bias, output=(BATCH, width), axis=-1, epsilon=1e-5)

@@ -1,0 +1,107 @@
+"""What the torch families share: the interface, the input layer and the activations."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from ConfigSpace import CategoricalHyperparameter, Float, Integer
+from ConfigSpace.hyperparameters import Hyperparameter
+from torch import Tensor, nn
+
+from hw_cost.graph import BATCH, OpGraph
+from metaml.models.base import Family, NetworkShape, emit_embedding, emit_squash
+
+ACTIVATIONS: dict[str, tuple[type[nn.Module], str]] = {"relu": (nn.ReLU, "Relu"), "gelu": (nn.GELU, "Gelu")}
+"""Name in the space -> module and ONNX operator."""
+
+
+class TorchFamily(Family):
+    """A family trained by gradient descent."""
+
+    @abstractmethod
+    def build(self, config: Mapping[str, Any], shape: NetworkShape) -> nn.Module:
+        """Return an untrained module.
+
+        **Shape**
+        - Input: float32 ``(batch, n_numeric)`` and int64 ``(batch, n_categorical)``
+        - Output: ``(batch, n_outputs)``
+        """
+
+
+def optimiser_space() -> list[Hyperparameter[Any, Any]]:
+    """Return the hyperparameters of the training loop, the same in every torch family."""
+    return [
+        Float("learning_rate", (1e-4, 2e-2), default=2e-3, log=True),
+        Float("weight_decay", (1e-4, 1.0), default=3e-2, log=True),
+        Integer("batch_size", (32, 512), default=128, log=True),
+        Integer("epochs", (4, 128), default=24, log=True),
+        Float("dropout", (0.0, 0.6), default=0.2),
+        Integer("embedding_dimension", (2, 16), default=4, log=True),
+        CategoricalHyperparameter("activation", list(ACTIVATIONS), default_value="relu"),
+    ]
+
+
+class InputLayer(nn.Module):
+    """Squashed numeric features beside the embeddings of the categorical ones.
+
+    **Shape**
+    - Input: float32 ``(batch, n_numeric)`` and int64 ``(batch, n_categorical)``, codes numbered over all columns
+    - Output: ``(batch, width)``
+    """
+
+    def __init__(self, shape: NetworkShape, dimension: int) -> None:
+        super().__init__()
+        self.has_numeric = shape.n_numeric > 0
+        self.embedding = nn.Embedding(shape.n_codes, dimension) if shape.n_categorical else None
+        if self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, std=dimension**-0.5)
+
+    def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
+        """Return the network's input."""
+        parts = []
+        if self.has_numeric:
+            parts.append(numeric / torch.sqrt(numeric * numeric * (1 / 9) + 1))
+        if self.embedding is not None:
+            parts.append(self.embedding(codes).flatten(1))
+        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+
+
+def input_width(config: Mapping[str, Any], shape: NetworkShape) -> int:
+    """Width of the input layer's output."""
+    return shape.n_numeric + shape.n_categorical * int(config["embedding_dimension"])
+
+
+def emit_input(
+    graph: OpGraph, numeric: str | None, codes: str | None, config: Mapping[str, Any], shape: NetworkShape
+) -> str:
+    """Append the operations of `InputLayer` and return their node."""
+    parts = []
+    if numeric is not None:
+        parts.append(emit_squash(graph, numeric, shape.n_numeric))
+    if codes is not None:
+        parts.append(emit_embedding(graph, codes, shape, int(config["embedding_dimension"])))
+    if len(parts) == 1:
+        return parts[0]
+    return graph.add("Concat", *parts, output=(BATCH, input_width(config, shape)), axis=1)
+
+
+class TabularNetwork(nn.Module):
+    """An input layer and a body; parameter names are those of the operation graph.
+
+    **Shape**
+    - Input: float32 ``(batch, n_numeric)`` and int64 ``(batch, n_categorical)``
+    - Output: ``(batch, n_outputs)``
+    """
+
+    def __init__(self, config: Mapping[str, Any], shape: NetworkShape, body: nn.Module) -> None:
+        super().__init__()
+        self.input = InputLayer(shape, int(config["embedding_dimension"]))
+        self.body = body
+
+    def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
+        """Return scores."""
+        scores: Tensor = self.body(self.input(numeric, codes))
+        return scores

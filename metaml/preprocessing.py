@@ -1,0 +1,177 @@
+"""From raw columns to what models take: robust scaling, missing-value indicators, category codes. Also as ONNX ops."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from hw_cost.graph import BATCH, OpGraph, Parameter
+from metaml.models.base import Tensors
+
+MAX_CATEGORIES = 255
+"""Distinct categories kept for each column; rarer ones share one code."""
+
+LIMIT = 1e6
+"""Scaled values are clipped to this size, so that infinite input stays finite."""
+
+MISSING, OTHER, FIRST = 0, 1, 2
+"""Codes of a column: a missing value, a rare or unseen category, the most frequent category, …"""
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a model takes: float32 ``numeric`` (n, n_numeric) and int64 ``codes`` (n, n_categorical)."""
+
+    numeric: np.ndarray
+    codes: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.numeric)
+
+    def rows(self, indices: np.ndarray) -> Features:
+        """Return the rows at `indices`."""
+        return Features(self.numeric[indices], self.codes[indices])
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """Fitted on the training rows alone.
+
+    A number x becomes (x - median) / interquartile range; a missing one 0, with an indicator column where the
+    training rows had missing values. Codes are numbered over all categorical columns, so that one table serves all.
+    """
+
+    center: np.ndarray
+    """Medians, float64 (d_num,)."""
+    scale: np.ndarray
+    """Reciprocal ranges, float64 (d_num,)."""
+    indicators: np.ndarray
+    """Positions of the numeric columns that get an indicator, int64."""
+    vocabularies: tuple[tuple[str, ...], ...]
+    """Kept categories of each categorical column, most frequent first."""
+
+    @classmethod
+    def fit(cls, numeric: np.ndarray, categorical: np.ndarray) -> Preprocessor:
+        """Learn from raw float64 ``(n, d_num)`` and raw text ``(n, d_cat)``."""
+        center, scale = _robust_scale(numeric)
+        indicators = np.flatnonzero(np.isnan(numeric).any(axis=0)) if numeric.size else np.empty(0, dtype=np.int64)
+        vocabularies = tuple(_vocabulary(column) for column in categorical.T)
+        return cls(center, scale, indicators.astype(np.int64), vocabularies)
+
+    @property
+    def n_numeric(self) -> int:
+        """Number of numeric features, indicators included."""
+        return len(self.center) + len(self.indicators)
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """Number of codes of each categorical column."""
+        return tuple(len(vocabulary) + FIRST for vocabulary in self.vocabularies)
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """First code of each categorical column, int64 (d_cat,)."""
+        return np.cumsum([0, *self.cardinalities[:-1]]).astype(np.int64)[: len(self.vocabularies)]
+
+    def transform(self, numeric: np.ndarray, categorical: np.ndarray) -> Features:
+        """Return the features of raw float64 ``(n, d_num)`` and raw text ``(n, d_cat)``."""
+        missing = np.isnan(numeric)
+        scaled = np.where(missing, 0.0, (numeric - self.center) * self.scale)
+        scaled = np.clip(scaled, -LIMIT, LIMIT).astype(np.float32)
+        parts = [scaled, missing[:, self.indicators].astype(np.float32)]
+        codes = np.empty(categorical.shape, dtype=np.int64)
+        for j, (vocabulary, offset) in enumerate(zip(self.vocabularies, self.offsets, strict=True)):
+            code_of = {"": MISSING} | {category: FIRST + i for i, category in enumerate(vocabulary)}
+            column = pd.Series(categorical[:, j], dtype=object).map(code_of).fillna(OTHER)
+            codes[:, j] = column.to_numpy(dtype=np.int64) + offset
+        return Features(np.hstack(parts), codes)
+
+    def emit(self, graph: OpGraph) -> tuple[str | None, str | None]:
+        """Append the operations that do `transform`; return the nodes of the numeric features and of the codes."""
+        numeric = self._emit_numeric(graph) if len(self.center) else None
+        codes = self._emit_codes(graph) if self.vocabularies else None
+        return numeric, codes
+
+    def _emit_numeric(self, graph: OpGraph) -> str:
+        d = len(self.center)
+        shape = (BATCH, d)
+        x = graph.input("numeric", shape)
+        centered = graph.add("Sub", x, Parameter("center", (d,)), output=shape, dtype="double")
+        scaled = graph.add("Mul", centered, Parameter("scale", (d,)), output=shape, dtype="double")
+        missing = graph.add("IsNaN", x, output=shape, dtype="double")
+        filled = graph.add("Where", missing, Parameter("fill", ()), scaled, output=shape, dtype="double")
+        low, high = Parameter("low", ()), Parameter("high", ())
+        clipped = graph.add("Clip", filled, low, high, output=shape, dtype="double")
+        features = graph.add("Cast", clipped, output=shape, to=1)
+        n_indicators = len(self.indicators)
+        if not n_indicators:
+            return features
+        positions = Parameter("indicators", (n_indicators,))
+        marked = graph.add("Gather", missing, positions, output=(BATCH, n_indicators), axis=1)
+        as_float = graph.add("Cast", marked, output=(BATCH, n_indicators), to=1)
+        return graph.add("Concat", features, as_float, output=(BATCH, d + n_indicators), axis=1)
+
+    def _emit_codes(self, graph: OpGraph) -> str:
+        """One dictionary for all columns, then a table of (column, entry) -> code: few operations for any width."""
+        d, n_words = len(self.vocabularies), len(self._words) + 1
+        shape = (BATCH, d)
+        text = graph.input("categorical", shape)
+        entries = graph.add("LabelEncoder", text, output=shape, n_keys=len(self._words))
+        cells = graph.add("Add", entries, Parameter("first_cells", (d,)), output=shape, dtype="int64")
+        return graph.add("Gather", Parameter("code_table", (d * n_words,)), cells, output=shape, axis=0, dtype="int64")
+
+    @property
+    def _words(self) -> list[str]:
+        """All categories of all columns, and the empty text of a missing value."""
+        return sorted({"", *(word for vocabulary in self.vocabularies for word in vocabulary)})
+
+    def tensors(self) -> Tensors:
+        """Return the arrays of the emitted operations."""
+        words = self._words
+        entry_of = {word: i for i, word in enumerate(words)}
+        n_words = len(words) + 1  # the last entry stands for words that no column has
+        table = np.empty((len(self.vocabularies), n_words), dtype=np.int64)
+        for j, (vocabulary, offset) in enumerate(zip(self.vocabularies, self.offsets, strict=True)):
+            table[j] = OTHER + offset
+            table[j, entry_of[""]] = MISSING + offset
+            table[j, [entry_of[word] for word in vocabulary]] = FIRST + offset + np.arange(len(vocabulary))
+        return {
+            "center": self.center,
+            "scale": self.scale,
+            "fill": np.array(0.0),
+            "low": np.array(-LIMIT),
+            "high": np.array(LIMIT),
+            "indicators": self.indicators,
+            "first_cells": np.arange(len(self.vocabularies), dtype=np.int64) * n_words,
+            "code_table": table.ravel(),
+        }
+
+    def dictionary(self) -> tuple[list[str], list[int]]:
+        """Return the keys and values of the emitted ``LabelEncoder``; its default value is the number of keys."""
+        return self._words, list(range(len(self._words)))
+
+
+def _robust_scale(numeric: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return medians and reciprocals of the interquartile range; of half the full range where that is 0."""
+    d = numeric.shape[1]
+    center, scale = np.zeros(d), np.ones(d)
+    for j, column in enumerate(numeric.T):
+        finite = column[np.isfinite(column)]
+        if not len(finite):
+            continue
+        low, quarter, center[j], three_quarters, high = np.quantile(finite, [0, 0.25, 0.5, 0.75, 1])
+        spread = three_quarters - quarter or (high - low) / 2
+        scale[j] = 1 / spread if spread > 0 and np.isfinite(1 / spread) else 1.0
+    return center, scale
+
+
+def _vocabulary(column: np.ndarray) -> tuple[str, ...]:
+    """Return the categories worth a code: the most frequent, and only those seen twice or more."""
+    counts = Counter(column.tolist())
+    counts.pop("", None)
+    ranked = sorted(((word, n) for word, n in counts.items() if n > 1), key=lambda item: (-item[1], item[0]))
+    return tuple(word for word, _ in ranked[:MAX_CATEGORIES])

@@ -1,0 +1,53 @@
+"""What a search is asked: one value object that the command line, the Python API and a resumed run share."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from metaml.errors import UsageError
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """The options of a search; all are plain JSON values."""
+
+    source: str | None = None
+    """What was given as the task, to load it again; None for data in memory."""
+    target: str | None = None
+    device: str = "cpu"
+    """``cpu`` for this machine, or the JSON file of a latency table."""
+    max_latency_ms: float | None = None
+    batch: int = 1
+    """Rows of one prediction, for latencies."""
+    time_limit: float = 600.0
+    """Seconds for everything: loading, search, refit, measurement, report."""
+    trials: int | None = None
+    """At most this many trials; None for as many as the time allows."""
+    warm_start: str = "auto"
+    seed: int = 0
+    metric: str | None = None
+    """None for the default of the task type."""
+    workers: int = 1
+    """Trials that run side by side, each on one thread."""
+    store: str | None = None
+    """URL of the metadata store; None for the run's own private one."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense, in one sentence each."""
+        positive = {"time_limit": "--time", "batch": "--batch", "workers": "--workers"}
+        optional = {"max_latency_ms": "--max-latency-ms", "trials": "--trials"}
+        for name, option in (positive | optional).items():
+            value = getattr(self, name)
+            if (value is not None or name in positive) and not value > 0:
+                raise UsageError(f"{option} must be above 0, however: {value}.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the options as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> SearchRequest:
+        """Return the request that `to_json` described; what is unknown is passed over."""
+        names = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in content.items() if name in names})

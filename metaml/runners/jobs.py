@@ -1,0 +1,55 @@
+"""What travels between the search and its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from metaml.data import Split, Task
+from metaml.trial import Configuration, Status
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a worker needs before its first job."""
+
+    task: Task
+    splits: tuple[Split, ...]
+    metric: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """One thing to do: evaluate a configuration, or refit it on all rows and export it."""
+
+    number: int
+    kind: Literal["evaluate", "refit"]
+    configuration: Configuration
+    seconds: float
+    """Time allowed."""
+    budget: float = 1.0
+    seed: int = 0
+    hopeless: float = float("inf")
+    """Error of the first fold above which the trial is pruned."""
+    export_to: Path | None = None
+    """Where the ONNX file goes: always for a refit; for an evaluation, the first fold's model if it is good enough."""
+    export_below: float = float("inf")
+    """An evaluation is exported if its error is below this."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended; the fields of a `metaml.trial.Trial` that the worker knows."""
+
+    number: int
+    status: Status
+    error: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    n_parameters: int | None = None
+    flops: int | None = None
+    model_bytes: int | None = None
+    message: str = ""

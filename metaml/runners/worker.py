@@ -1,0 +1,116 @@
+"""The worker process: waits for jobs on an inherited socket, does them one after another, answers with outcomes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from multiprocessing.connection import Connection
+
+import torch
+
+from metaml.evaluation import Evaluator, Pipeline, PrunedError
+from metaml.export import check_parity, to_onnx
+from metaml.files import write_atomic
+from metaml.metrics import metric_for
+from metaml.runners.jobs import Assignment, Job, Outcome
+from metaml.training import DivergedError
+from metaml.trial import Status
+
+PARITY_ROWS = 512
+"""Rows on which an exported file is compared with the trained model."""
+
+
+def main(descriptor: int) -> None:
+    """Serve the pool at the other end of the socket until it closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the search's business
+    _die_with_parent()
+    torch.set_num_threads(1)
+    connection = Connection(descriptor)
+    try:
+        assignment: Assignment = connection.recv()
+        evaluator = Evaluator(assignment.task, assignment.splits, metric_for(assignment.task.type, assignment.metric))
+        while True:
+            connection.send(run_job(evaluator, connection.recv()))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def run_job(evaluator: Evaluator, job: Job) -> Outcome:
+    """Do one job; whatever an honest exception can tell becomes a status."""
+    started = time.monotonic()
+    try:
+        return _evaluate(evaluator, job) if job.kind == "evaluate" else _refit(evaluator, job)
+    except PrunedError as pruned:
+        status, error, message = "pruned", pruned.error, str(pruned)
+    except Exception as failure:
+        status, error, message = _status_of(failure), None, _message_of(failure)
+    return Outcome(job.number, status, error, seconds=time.monotonic() - started, message=message)  # type: ignore[arg-type]
+
+
+def _evaluate(evaluator: Evaluator, job: Job) -> Outcome:
+    result = evaluator.evaluate(
+        job.configuration, budget=job.budget, seed=job.seed, seconds=job.seconds, hopeless=job.hopeless
+    )
+    if job.export_to is not None and result.error < job.export_below:
+        _export(evaluator, result.pipelines[0], job)
+    return Outcome(
+        job.number,
+        "ok",
+        error=result.error,
+        metrics=result.metrics,
+        seconds=result.seconds,
+        cpu_seconds=result.cpu_seconds,
+        n_parameters=result.n_parameters,
+        flops=result.flops,
+        model_bytes=result.model_bytes,
+    )
+
+
+def _refit(evaluator: Evaluator, job: Job) -> Outcome:
+    started = time.monotonic()
+    pipeline = evaluator.refit(job.configuration, seed=job.seed, seconds=job.seconds)
+    _export(evaluator, pipeline, job)
+    return Outcome(job.number, "ok", seconds=time.monotonic() - started)
+
+
+def _export(evaluator: Evaluator, pipeline: Pipeline, job: Job) -> None:
+    assert job.export_to is not None
+    model = to_onnx(pipeline, evaluator.task).SerializeToString()
+    rows = slice(0, PARITY_ROWS)
+    check_parity(model, pipeline, evaluator.numeric[rows], evaluator.categorical[rows])
+    write_atomic(job.export_to, model)
+
+
+def _status_of(failure: Exception) -> Status:
+    if isinstance(failure, TimeoutError):
+        return "timeout"
+    if isinstance(failure, DivergedError):
+        return "diverged"
+    if isinstance(failure, MemoryError) or "can't allocate memory" in str(failure):
+        return "memout"
+    return "crashed"
+
+
+def _message_of(failure: Exception) -> str:
+    expected = isinstance(failure, (TimeoutError, DivergedError, MemoryError))
+    return str(failure) if expected else "".join(traceback.format_exception(failure))
+
+
+def _die_with_parent() -> None:
+    """End this process within a second of the search's end, even in the middle of a fit."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,211 @@
+"""One sitting of a search: asks for proposals, runs them, remembers every outcome, until the time is up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from metaml.context import Context
+from metaml.delivery import finalists
+from metaml.errors import StoreError
+from metaml.events import Listener, Progress
+from metaml.latency import MEASURE_SECONDS
+from metaml.proposals import Proposal, Proposer
+from metaml.request import SearchRequest
+from metaml.run_folder import RunFolder
+from metaml.runners import Job, Outcome, WorkerPool
+from metaml.store import Store
+from metaml.trial import Trial
+
+TRIAL_SHARE = 0.25
+"""A trial may use this share of the time limit."""
+HOPELESS_FACTOR, HOPELESS_MARGIN = 1.5, 0.05
+"""A trial is pruned when its first fold's error is above the best error times the factor, plus the margin."""
+CLOSING_SECONDS = 1.5
+"""Kept for the report and the end of processes."""
+
+
+class Session:
+    """Runs trials and keeps them.
+
+    Args:
+        request: what was asked.
+        context: the task and what is known of it.
+        proposer: decides what to try next.
+        pool: workers that were assigned the task.
+        folder: receives candidate models and the elapsed time.
+        remember: writes trials into the store.
+        listener: hears of every trial.
+        trials: those of earlier sittings.
+        deadline: monotonic time at which the answer must be there.
+    """
+
+    def __init__(
+        self,
+        request: SearchRequest,
+        context: Context,
+        *,
+        proposer: Proposer,
+        pool: WorkerPool,
+        folder: RunFolder,
+        remember: Callable[[list[Trial]], None],
+        listener: Listener,
+        trials: list[Trial],
+        deadline: float,
+    ) -> None:
+        self._request, self._context = request, context
+        self._proposer, self._pool, self._folder = proposer, pool, folder
+        self._remember, self._listener = remember, listener
+        self.trials = list(trials)
+        self._deadline = deadline
+        self._started = time.monotonic()
+        self._elapsed_before = folder.elapsed
+        self._running: dict[int, tuple[Proposal, str]] = {}
+        self._next_number = len(trials)
+        self.busy_seconds = 0.0
+        """Time in which at least one trial was running."""
+        for trial in trials:
+            proposer.observe(trial)
+
+    @property
+    def best(self) -> Trial | None:
+        """The successful trial with the lowest error."""
+        ranked = finalists(self.trials)
+        return ranked[0] if ranked else None
+
+    @property
+    def n_run(self) -> int:
+        """Trials that were run, not rejected."""
+        return sum(trial.status != "infeasible" for trial in self.trials)
+
+    def run(self) -> None:
+        """Run trials until the time is up, the number of trials is reached, or nothing is left to try."""
+        exhausted = False
+        while not exhausted or self._running:
+            while not exhausted and self._may_start():
+                exhausted = not self._start_next()
+            if not self._running:
+                return
+            since = time.monotonic()
+            outcomes = self._pool.wait(max(0.05, self._trials_end() - since))
+            self.busy_seconds += time.monotonic() - since
+            for outcome in outcomes:
+                self._finish(outcome)
+            if not outcomes and time.monotonic() >= self._trials_end():
+                self._pool.cancel()
+                self._running.clear()
+                return
+
+    def save_elapsed(self) -> None:
+        """Write down how much of the time limit is used."""
+        self._folder.elapsed = self._elapsed_before + time.monotonic() - self._started
+
+    def _may_start(self) -> bool:
+        if self._pool.n_idle == 0:
+            return False
+        if self._request.trials is not None and self.n_run + len(self._running) >= self._request.trials:
+            return False
+        return not self.trials or time.monotonic() + 0.5 * self._typical_seconds() < self._trials_end()
+
+    def _start_next(self) -> bool:
+        """Start the next trial; False when there is nothing left to try."""
+        proposal = self._proposer.next()
+        self._note_rejected()
+        if proposal is None and not self._running and self.best is None:
+            proposal = self._proposer.closest()
+        if proposal is None:
+            return False
+        number, self._next_number = self._next_number, self._next_number + 1
+        best = self.best
+        share = TRIAL_SHARE * self._request.time_limit
+        job = Job(
+            number,
+            "evaluate",
+            proposal.configuration,
+            seconds=max(1.0, min(share, self._trials_end() - time.monotonic())),
+            seed=self._request.seed,
+            hopeless=HOPELESS_FACTOR * (best.error or 0.0) + HOPELESS_MARGIN if best is not None else float("inf"),
+            export_to=self._folder.candidate(number),
+            export_below=best.error if best is not None and best.error is not None else float("inf"),
+        )
+        self._pool.submit(job)
+        self._running[number] = (proposal, _utc_now())
+        return True
+
+    def _finish(self, outcome: Outcome) -> None:
+        proposal, started = self._running.pop(outcome.number)
+        trial = Trial(
+            number=outcome.number,
+            configuration=proposal.configuration,
+            source=proposal.source,
+            status=outcome.status,
+            error=outcome.error,
+            seed=self._request.seed,
+            metrics=outcome.metrics,
+            seconds=outcome.seconds,
+            cpu_seconds=outcome.cpu_seconds,
+            latency_ms=proposal.latency_ms,
+            n_parameters=outcome.n_parameters,
+            flops=outcome.flops,
+            model_bytes=outcome.model_bytes,
+            message=outcome.message,
+            started=started,
+        )
+        self._keep([trial])
+        self._proposer.observe(trial)
+        n_rejected = len(self.trials) - self.n_run
+        left = max(0.0, self._deadline - time.monotonic())
+        self._listener.progress(Progress(trial, self.best, self.n_run, n_rejected, left))
+
+    def _note_rejected(self) -> None:
+        limit = self._request.max_latency_ms
+        rejected = []
+        for proposal, excess in self._proposer.take_rejected():
+            number, self._next_number = self._next_number, self._next_number + 1
+            rejected.append(
+                Trial(
+                    number,
+                    proposal.configuration,
+                    proposal.source,
+                    "infeasible",
+                    latency_ms=proposal.latency_ms,
+                    message=f"the upper bound of its predicted latency is {excess:.2f} x the limit of {limit} ms",
+                    started=_utc_now(),
+                )
+            )
+        if rejected:
+            self._keep(rejected)
+
+    def _keep(self, trials: list[Trial]) -> None:
+        self.trials += trials
+        self._remember(trials)
+        self.save_elapsed()
+
+    def _typical_seconds(self) -> float:
+        seconds = sorted(trial.seconds for trial in self.trials if trial.status != "infeasible")
+        return seconds[len(seconds) // 2] if seconds else 0.0
+
+    def _trials_end(self) -> float:
+        """Monotonic time at which trials must end, so that two finalists can be refitted and measured."""
+        best = self.best
+        n_folds = len(self._context.splits)
+        refit = 1.5 * best.seconds / n_folds if best is not None else 0.5
+        reserve = CLOSING_SECONDS + 2 * MEASURE_SECONDS + min(2 * refit, 0.25 * self._request.time_limit)
+        return self._deadline - min(reserve, 0.5 * self._request.time_limit)
+
+
+def store_writer(store: Store, run_id: str) -> Callable[[list[Trial]], None]:
+    """Return what writes trials of a run into the store, each batch in one transaction."""
+
+    def remember(trials: list[Trial]) -> None:
+        try:
+            store.add_trials(run_id, trials)
+        except StoreError as error:
+            raise StoreError(f"{error} The search stops; its best model so far is delivered.") from error
+
+    return remember
+
+
+def _utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
