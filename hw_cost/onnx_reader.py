@@ -79,7 +79,7 @@ def _append(
         shapes.setdefault(output, shapes[first] if first else ())
     attributes = _attributes(node)
     if first is not None:
-        attributes |= _element_type(dtypes, node.input[0])
+        attributes |= _element_type(dtypes, node.input[-1 if node.op_type == "Where" else 0])
     added = graph.add(node.op_type, *sources, output=shapes[node.output[0]], **attributes)
     names.update(dict.fromkeys(node.output, added))
 

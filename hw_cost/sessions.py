@@ -51,9 +51,22 @@ def open_session(
 
 
 def random_feeds(
-    session: ort.InferenceSession, rows: int, *, seed: int = 0, strings: Sequence[str] = ("a", "b", "c", "")
+    session: ort.InferenceSession,
+    rows: int,
+    *,
+    seed: int = 0,
+    strings: Sequence[str] = ("a", "b", "c", ""),
+    high: int = 2,
 ) -> dict[str, np.ndarray]:
-    """Return `rows` random rows for every input of a session: standard normal numbers, or texts out of `strings`."""
+    """Return random rows for every input of a session.
+
+    Args:
+        session: tells the inputs.
+        rows: how many rows.
+        seed: of the random numbers.
+        strings: texts to choose from; numbers are standard normal.
+        high: integers are drawn from 0 up to below this.
+    """
     random = np.random.default_rng(seed)
     feeds: dict[str, np.ndarray] = {}
     for node in session.get_inputs():
@@ -61,7 +74,7 @@ def random_feeds(
         if node.type == "tensor(string)":
             feeds[node.name] = random.choice(np.array(strings, dtype=object), size=shape)
         elif node.type == "tensor(int64)":
-            feeds[node.name] = random.integers(0, 2, size=shape)
+            feeds[node.name] = random.integers(0, high, size=shape)
         elif node.type in NUMPY_TYPES:
             feeds[node.name] = random.normal(size=shape).astype(NUMPY_TYPES[node.type])
         else:

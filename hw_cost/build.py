@@ -1,0 +1,267 @@
+"""Build a latency table on the machine itself: probe kernels, correct on whole networks, certify on others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from hw_cost.bench import Bench, Call, Measurement, Protocol, TooNoisy
+from hw_cost.devices import Device
+from hw_cost.networks import Network, random_networks
+from hw_cost.onnx_writer import write_onnx
+from hw_cost.probes import Probe, all_probes, baseline_of
+from hw_cost.sessions import N_BATCHES, caller, open_session, pinned, random_feeds, reference_call
+from hw_cost.table import LatencyTable
+from hw_cost.table_format import Correction, Row
+from hw_cost.validate import compare
+
+Progress = Callable[[str, int, int], None]
+"""Told what is going on, how much of it is done, and how much there is."""
+
+PROTOCOL = Protocol(block_s=0.002, min_blocks=8, accepted_blocks=4, tolerance=0.03)
+GROUP = 16
+"""Probes that are open at a time and measured interleaved."""
+LOST_SHARE = 0.3
+"""Refuse a table when more than this share of its kernels could not be measured."""
+CORRECTION_SEED, CERTIFICATE_SEED = 1_000, 2_000
+"""Seeds of the networks for the correction and for the certificate: never the same network."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much a build measures."""
+
+    probes: list[Probe]
+    n_correction: int
+    n_certificate: int
+
+    @classmethod
+    def make(cls, *, quick: bool = False) -> Plan:
+        """Return the plan of a full or of a quick build."""
+        return cls(all_probes(quick=quick), 9, 15) if quick else cls(all_probes(), 18, 60)
+
+
+def build_table(
+    device: Device | None = None,
+    *,
+    quick: bool = False,
+    time_limit_s: float | None = None,
+    progress: Progress | None = None,
+    resume: str | Path | None = None,
+    seed: int = 0,
+) -> LatencyTable:
+    """Measure a latency table on this machine.
+
+    Args:
+        device: this machine with its settings; one thread when None.
+        quick: measure a third of the kernels.
+        time_limit_s: wall time; 240 s, or 40 s for a quick build. Kernels take half of it at most.
+        progress: called with a stage, what is done and what there is.
+        resume: file that keeps the kernels measured so far; a build that was stopped goes on from it.
+        seed: of the order of measurements.
+
+    Raises:
+        ValueError: the device is not this machine.
+        TooNoisy: the machine was too busy for a table that can be trusted.
+    """
+    device = device or Device.here()
+    if differences := device.differences(Device.here(threads=device.threads, precision=device.precision)):
+        raise ValueError(f"A table is built on the device itself; this machine differs in {', '.join(differences)}")
+    limit = time_limit_s or (40.0 if quick else 240.0)
+    started, plan = time.monotonic(), Plan.make(quick=quick)
+    report = progress or _silent
+    kept = _resumable(resume, device)
+    with pinned(device.threads):
+        bench = Bench(reference_call(), PROTOCOL, seed=seed, floor_s=1e-6 * kept.reference_us if kept else None)
+        rows = _measure_kernels(bench, plan, device, started + 0.6 * limit, report, resume, kept)
+        table = LatencyTable(device, rows, reference_us=1e6 * bench.floor_s)
+        budget = max(5.0, started + limit - time.monotonic())
+        correction = random_networks(plan.n_correction, seed=CORRECTION_SEED)
+        measured = measure_networks(bench, correction, device.threads, 0.35 * budget, report, "networks")
+        table = replace(table, correction=fit_correction(table, measured))
+        certificate = random_networks(plan.n_certificate, seed=CERTIFICATE_SEED)
+        fresh = measure_networks(bench, certificate, device.threads, 0.65 * budget, report, "validation")
+    verdict = compare([(table.predict(network.graph), figure.median_ms) for network, figure in fresh])
+    return replace(
+        table,
+        reference_us=1e6 * bench.floor_s,
+        certificate=verdict,
+        provenance={
+            "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - started, 1),
+            "kind": "quick build" if quick else "full build",
+            "kernels_planned": len(plan.probes),
+            "load_at_end": Device.here().load,
+        },
+    )
+
+
+def fit_correction(table: LatencyTable, measured: Sequence[tuple[Network, Measurement]]) -> Correction:
+    """Fit latency = base + scale * sum of kernels by least squares of the relative error.
+
+    The spread is the error on each network of a fit to the others, widened for their small number.
+
+    Raises:
+        TooNoisy: fewer than three networks could be measured.
+    """
+    if len(measured) < 3:
+        raise TooNoisy(f"too noisy: only {len(measured)} whole networks could be measured, at least 3 are needed")
+    plain = replace(table, correction=Correction())
+    sums = np.array([1e3 * plain.predict(network.graph).latency_ms for network, _ in measured])
+    times = np.array([1e3 * figure.median_ms for _, figure in measured])
+    base, scale = _affine(sums, times)
+    errors = []
+    for k in range(len(sums)):
+        others = np.arange(len(sums)) != k
+        b, s = _affine(sums[others], times[others])
+        errors.append(np.log(max(b + s * sums[k], 1e-3) / times[k]))
+    n = len(errors)
+    spread = max(0.02, float(np.sqrt(np.mean(np.square(errors))) * (1 + 2 / n)))
+    return Correction(base, scale, spread, n)
+
+
+def _affine(sums: np.ndarray, times: np.ndarray) -> tuple[float, float]:
+    """Return base and scale of least relative squares; the base stays above minus half the shortest sum."""
+    design = np.column_stack([np.ones_like(sums), sums]) / times[:, None]
+    (base, scale), *_ = np.linalg.lstsq(design, np.ones_like(sums), rcond=None)
+    if base < -0.5 * sums.min() or scale <= 0:
+        base, scale = 0.0, float(np.median(times / sums))
+    return float(base), float(scale)
+
+
+def measure_networks(
+    bench: Bench, networks: Sequence[Network], threads: int, time_limit_s: float, report: Progress, stage: str
+) -> list[tuple[Network, Measurement]]:
+    """Measure networks end to end; those that the machine is too noisy for are left out."""
+    deadline = time.monotonic() + time_limit_s
+    measured: list[tuple[Network, Measurement]] = []
+    for first in range(0, len(networks), GROUP):
+        group = networks[first : first + GROUP]
+        calls = {network.name: _network_call(network, threads) for network in group}
+        left = (deadline - time.monotonic()) * len(group) / (len(networks) - first)
+        bench.run(calls, left)
+        for network in group:
+            try:
+                measured.append((network, bench.measurement(network.name)))
+            except TooNoisy:
+                continue
+        report(stage, min(first + GROUP, len(networks)), len(networks))
+    return measured
+
+
+def _network_call(network: Network, threads: int) -> Call:
+    session = open_session(write_onnx(network.graph), threads=threads)
+    rows = random_feeds(session, N_BATCHES, strings=[f"category {k}" for k in range(8)])
+    return caller(session, rows, 1)
+
+
+def _measure_kernels(
+    bench: Bench,
+    plan: Plan,
+    device: Device,
+    deadline: float,
+    report: Progress,
+    resume: str | Path | None,
+    kept: LatencyTable | None,
+) -> tuple[Row, ...]:
+    """Measure group by group, and what was lost to noise again while there is time."""
+    known = {str(row.kernel): row for row in kept.rows} if kept else {}
+    probes = {str(probed.kernel): probed for probed in plan.probes}
+    baselines: dict[str, Call] = {}
+    waiting = [name for name in probes if name not in known]
+    rows = dict(known)
+    while waiting:
+        for group in _groups(waiting):
+            _measure_group(bench, [probes[name] for name in group], device.threads, baselines, deadline)
+            rows |= _rows(bench, [probes[name] for name in group])
+            report("kernels", len(rows), len(probes))
+            if resume is not None and rows:
+                LatencyTable(device, tuple(rows.values()), reference_us=1e6 * bench.floor_s).save(resume)
+            if time.monotonic() > deadline:
+                break
+        rows = known | _rows(bench, probes.values())  # the floor may have fallen since
+        waiting = [name for name in probes if name not in rows] if time.monotonic() < deadline else []
+    if len(rows) < (1 - LOST_SHARE) * len(probes):
+        raise TooNoisy(
+            f"too noisy: {len(probes) - len(rows)} of {len(probes)} kernels could not be measured in the time given. "
+            "Please try on a less busy machine or for longer."
+        )
+    return tuple(rows.values())
+
+
+def _groups(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    for first in range(0, len(names), GROUP):
+        yield names[first : first + GROUP]
+
+
+def _measure_group(
+    bench: Bench, probes: Sequence[Probe], threads: int, baselines: dict[str, Call], deadline: float
+) -> None:
+    """Open the probes of a group and measure them beside the calls that they are compared with."""
+    calls: dict[str, Call] = {}
+    for probed in probes:
+        if probed.copies:
+            calls[str(probed.kernel)] = _probe_call(probed, threads)
+        key = _baseline_key(probed)
+        if key not in baselines:
+            baselines[key] = _probe_call(baseline_of(probed), threads)
+        calls[key] = baselines[key]
+    bench.run(calls, min(5.0, max(0.5, deadline - time.monotonic())))
+
+
+def _probe_call(probed: Probe, threads: int) -> Call:
+    model = write_onnx(probed.graph, outputs=[probed.output])
+    session = open_session(model, threads=threads, optimise=False)
+    strings = [f"category {k}" for k in range(min(64, max(4, probed.high)))]
+    rows = random_feeds(session, min(N_BATCHES * probed.rows, 4096), strings=strings, high=probed.high)
+    return caller(session, rows, probed.rows)
+
+
+def _baseline_key(probed: Probe) -> str:
+    return f"call {probed.baseline}"
+
+
+def _rows(bench: Bench, probes: Iterable[Probe]) -> dict[str, Row]:
+    """Return the kernels that have quiet blocks enough, with the call's own time taken off."""
+    rows = {}
+    for probed in probes:
+        try:
+            call = bench.measurement(_baseline_key(probed))
+            whole = bench.measurement(str(probed.kernel)) if probed.copies else call
+        except TooNoisy:
+            continue
+        row = _row(probed, whole, call)
+        if row.latency_us > 0 and row.low_us > 0:
+            rows[str(probed.kernel)] = row
+    return rows
+
+
+def _row(probed: Probe, whole: Measurement, call: Measurement) -> Row:
+    if not probed.copies:
+        return Row(probed.kernel, 1e3 * whole.median_ms, 1e3 * whole.low_ms, 1e3 * whole.high_ms, whole.n)
+    ends = (whole.median_ms - call.median_ms, whole.low_ms - call.high_ms, whole.high_ms - call.low_ms)
+    latency, low, high = (1e3 * value / probed.copies for value in ends)
+    return Row(probed.kernel, latency, low, high, whole.n)
+
+
+def _resumable(resume: str | Path | None, device: Device) -> LatencyTable | None:
+    """Return the table that an earlier build of this device left, if it did."""
+    if resume is None or not Path(resume).exists():
+        return None
+    table = LatencyTable.load(resume)
+    if not table.device.same_machine(device):
+        names = ", ".join(table.device.differences(device))
+        raise ValueError(
+            f"{resume} was measured on another device (it differs in {names}). Please choose another file."
+        )
+    return table
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Report nothing."""
+    del stage, done, total

@@ -1,0 +1,154 @@
+"""A latency table: measured kernels of one device, and what they say about any network."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hw_cost.devices import Device
+from hw_cost.graph import OpGraph
+from hw_cost.kernels import Kernel, kernels_of, kernels_of_onnx, work_of
+from hw_cost.onnx_reader import OnnxModel
+from hw_cost.regression import Fit, fit_kernels
+from hw_cost.table_format import Correction, Row, read_document, write_document
+
+LEVEL_Z = 1.645
+"""Half width of a 90 % interval in standard deviations."""
+UNSEEN_SPREAD = math.log(2)
+"""Standard deviation of the logarithmic error of an operator that was never measured."""
+
+
+@dataclass(frozen=True)
+class KernelCost:
+    """What a table says about one kernel."""
+
+    kernel: Kernel
+    latency_us: float
+    spread: float
+    """Standard deviation of its logarithmic error."""
+    known: str
+    """``measured`` (operator measured, sizes within its range), ``extrapolated`` or ``unseen``."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        sizes = dict(self.kernel.sizes)
+        return {"op": self.kernel.op, "sizes": sizes, "latency_us": self.latency_us, "known": self.known}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Predicted latency of a network, with a 90 % interval."""
+
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    coverage: float
+    """Share of the latency that comes from operators measured at such sizes, 0 … 1."""
+    kernels: tuple[KernelCost, ...] = field(repr=False)
+
+    @property
+    def unseen(self) -> list[str]:
+        """Operators that the table has no measurement of, sorted."""
+        return sorted({cost.kernel.op for cost in self.kernels if cost.known == "unseen"})
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Measured kernel latencies of one device, versioned and self-describing."""
+
+    device: Device
+    rows: tuple[Row, ...]
+    correction: Correction = field(default_factory=Correction)
+    reference_us: float = 0.0
+    """Floor of the protocol's reference while the table was measured."""
+    certificate: Mapping[str, float] | None = None
+    """What `validate` found on networks that were used for nothing else; None without a validation."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str | Path) -> LatencyTable:
+        """Read a table.
+
+        Raises:
+            TableError: the file is damaged, or a row cannot be true; the row is named.
+        """
+        return cls(**read_document(path))
+
+    def save(self, path: str | Path) -> None:
+        """Write the table as JSON."""
+        write_document(path, {field.name: getattr(self, field.name) for field in fields(self)})
+
+    def predict(self, network: OpGraph | OnnxModel, batch: int = 1) -> Cost:
+        """Predict the latency of a call with `batch` rows.
+
+        Args:
+            network: a graph, whose fusions are told by rules, or an ONNX model, whose fusions are read from
+                onnxruntime's own optimised model.
+            batch: rows in a call.
+        """
+        if batch < 1:
+            raise ValueError(f"batch must be at least 1, got {batch}")
+        kernels = kernels_of(network, batch) if isinstance(network, OpGraph) else kernels_of_onnx(network, batch)
+        return self.compose([self.kernel_cost(kernel) for kernel in kernels])
+
+    def compose(self, costs: list[KernelCost]) -> Cost:
+        """Add kernels up and correct the sum.
+
+        What remains uncertain is what the correction's own networks showed, and beside it the kernels that such
+        networks do not have: extrapolated and unseen ones.
+        """
+        total = sum(cost.latency_us for cost in costs)
+        strangers = [cost for cost in costs if cost.known != "measured"]
+        extra = sum(cost.latency_us * cost.spread for cost in strangers) / total
+        spread = math.hypot(self.correction.spread, extra)
+        latency_ms = 1e-3 * self.correction.apply(total)
+        factor = math.exp(LEVEL_Z * spread)
+        coverage = 1 - sum(cost.latency_us for cost in strangers) / total
+        return Cost(latency_ms, latency_ms / factor, latency_ms * factor, max(0.0, coverage), tuple(costs))
+
+    def kernel_cost(self, kernel: Kernel) -> KernelCost:
+        """Return the cost of one kernel from its operator's fit, or widely from those of its kind or from all."""
+        fit = self._fits.get(kernel.op)
+        if fit is not None:
+            excess = fit.excess(kernel.sizes)
+            known = "measured" if excess <= 1.5 else "extrapolated"
+            return KernelCost(kernel, fit.predict(kernel.sizes), fit.spread + 0.1 * math.log(excess), known)
+        related = self._kind_fits.get(kernel.kind)
+        if related is not None:
+            return KernelCost(kernel, related.predict(kernel.sizes), max(related.spread, UNSEEN_SPREAD / 2), "unseen")
+        work = work_of(kernel) or {"flops": 0, "bytes": 0}
+        return KernelCost(kernel, self._general_fit.predict(work), UNSEEN_SPREAD, "unseen")
+
+    @cached_property
+    def _fits(self) -> dict[str, Fit]:
+        return self._fit_by(lambda kernel: kernel.op)
+
+    @cached_property
+    def _kind_fits(self) -> dict[str, Fit]:
+        return self._fit_by(lambda kernel: kernel.kind)
+
+    @cached_property
+    def _general_fit(self) -> Fit:
+        """All kernels of which FLOPs or bytes can be told from their sizes: a roofline without a roof."""
+        work = [(work_of(row.kernel), row.latency_us) for row in self.rows]
+        known = [(sizes, latency) for sizes, latency in work if sizes is not None]
+        known = known or [({"flops": 0, "bytes": 0}, row.latency_us) for row in self.rows]
+        return fit_kernels("other", [sizes for sizes, _ in known], np.array([latency for _, latency in known]))
+
+    def _fit_by(self, group: Callable[[Kernel], str]) -> dict[str, Fit]:
+        groups = defaultdict[str, list[Row]](list)
+        for row in self.rows:
+            groups[group(row.kernel)].append(row)
+        return {name: _fit(rows) for name, rows in groups.items()}
+
+
+def _fit(rows: list[Row]) -> Fit:
+    latencies = np.array([row.latency_us for row in rows])
+    return fit_kernels(rows[0].kernel.kind, [row.kernel.sizes for row in rows], latencies)

@@ -1,0 +1,145 @@
+"""The file format of a latency table: JSON, with a version and units, every row checked."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hw_cost.devices import Device
+from hw_cost.kernels import SIZE_NAMES, Kernel
+
+FORMAT, SCHEMA_VERSION = "metaml latency table", 1
+UNITS = {"latency": "us", "working_set": "bytes", "bytes": "bytes"}
+
+
+class TableError(ValueError):
+    """A file that is not a latency table, or one with a row that cannot be true."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured kernel."""
+
+    kernel: Kernel
+    latency_us: float
+    low_us: float
+    """Lower end of the 95 % interval."""
+    high_us: float
+    blocks: int
+    """Quiet blocks behind it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        figures = {"latency": self.latency_us, "low": self.low_us, "high": self.high_us}
+        rounded = {name: float(f"{value:.5g}") for name, value in figures.items()}
+        return {"op": self.kernel.op, "sizes": dict(self.kernel.sizes), **rounded, "blocks": self.blocks}
+
+
+@dataclass(frozen=True)
+class Correction:
+    """From the sum of kernels to a network: latency = base + scale * sum, fitted on networks measured end to end."""
+
+    base_us: float = 0.0
+    scale: float = 1.0
+    spread: float = 0.25
+    """Standard deviation of the logarithmic error that remains."""
+    networks: int = 0
+    """Networks behind the fit; 0 means that nothing was corrected."""
+
+    def apply(self, total_us: float) -> float:
+        """Return microseconds of a network whose kernels add up to `total_us`."""
+        return self.base_us + self.scale * total_us
+
+
+def write_document(path: str | Path, table: Mapping[str, Any]) -> None:
+    """Write the fields of a table: one row a line, so that differences between tables can be read."""
+    rows = [json.dumps(row.to_json()) for row in table["rows"]]
+    head = {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "units": UNITS,
+        "device": table["device"].to_json(),
+        "reference_us": table["reference_us"],
+        "correction": asdict(table["correction"]),
+        "certificate": None if table["certificate"] is None else dict(table["certificate"]),
+        "provenance": dict(table["provenance"]),
+    }
+    text = json.dumps(head, indent=1)[:-2] + ',\n "kernels": [\n  ' + ",\n  ".join(rows) + "\n ]\n}\n"
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def read_document(path: str | Path) -> dict[str, Any]:
+    """Read and check the fields of a table.
+
+    Raises:
+        TableError: the file is truncated, of another format or a newer version, or a row is wrong; the row is named.
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise TableError(f"{path} is not a complete JSON file: {error}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise TableError(f"{path} is not a latency table: its 'format' must be {FORMAT!r}")
+    version = document.get("schema_version")
+    if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
+        raise TableError(f"{path} has schema version {version!r}, this program reads 1 to {SCHEMA_VERSION}")
+    if document.get("units") != UNITS:
+        raise TableError(f"{path} must have units {UNITS}, got {document.get('units')}")
+    try:
+        return {
+            "device": Device.from_json(document["device"]),
+            "rows": _read_rows(path, document["kernels"]),
+            "correction": _read_correction(path, document["correction"]),
+            "reference_us": float(document["reference_us"]),
+            "certificate": document["certificate"],
+            "provenance": document["provenance"],
+        }
+    except KeyError as error:
+        raise TableError(f"{path} lacks the field {error}") from error
+
+
+def _read_rows(path: str | Path, values: Any) -> tuple[Row, ...]:
+    if not isinstance(values, list) or not values:
+        raise TableError(f"{path}: 'kernels' must be a list with at least one row")
+    rows, seen = [], dict[str, int]()
+    for position, value in enumerate(values, start=1):
+        row = _read_row(f"{path}, kernel {position}", value)
+        key = str(row.kernel)
+        if key in seen:
+            raise TableError(f"{path}, kernel {position}: {key} is there already as kernel {seen[key]}")
+        seen[key] = position
+        rows.append(row)
+    return tuple(rows)
+
+
+def _read_row(where: str, value: Any) -> Row:
+    try:
+        kernel = Kernel(str(value["op"]), {str(name): size for name, size in value["sizes"].items()})
+        figures = {name: value[name] for name in ("latency", "low", "high")}
+        blocks = int(value["blocks"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise TableError(f"{where}: must have op, sizes, latency, low, high and blocks; problem: {error!r}") from error
+    where = f"{where}, {kernel}"
+    expected = SIZE_NAMES[kernel.kind]
+    if tuple(kernel.sizes) != expected:
+        raise TableError(f"{where}: sizes must be {list(expected)}")
+    if any(not isinstance(size, int) or isinstance(size, bool) or size < 0 for size in kernel.sizes.values()):
+        raise TableError(f"{where}: sizes must be whole numbers, at least 0")
+    for name, figure in figures.items():
+        if not isinstance(figure, (int, float)) or isinstance(figure, bool) or not math.isfinite(figure) or figure <= 0:
+            raise TableError(f"{where}: {name} must be a positive number of microseconds, got {figure!r}")
+    if not figures["low"] <= figures["latency"] <= figures["high"]:
+        raise TableError(f"{where}: latency must lie between low and high, got {figures}")
+    return Row(kernel, float(figures["latency"]), float(figures["low"]), float(figures["high"]), blocks)
+
+
+def _read_correction(path: str | Path, value: Mapping[str, Any]) -> Correction:
+    correction = Correction(**value)
+    numbers = (correction.base_us, correction.scale, correction.spread)
+    if not all(math.isfinite(number) for number in numbers) or correction.scale <= 0 or correction.spread <= 0:
+        raise TableError(f"{path}: the correction must be finite with positive scale and spread, got {correction}")
+    return correction

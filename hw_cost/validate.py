@@ -1,0 +1,67 @@
+"""Predictions against measurements on networks that were used for nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import rankdata
+
+from hw_cost.measure import measure_latency
+from hw_cost.onnx_reader import OnnxModel
+from hw_cost.table import Cost, LatencyTable
+
+
+def validate(
+    table: LatencyTable,
+    models: Sequence[OnnxModel],
+    *,
+    batch: int = 1,
+    time_limit_s: float = 30.0,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Measure ONNX models and compare with what the table predicts; see `compare`.
+
+    Raises:
+        TooNoisy: the machine was too busy.
+    """
+    measured = measure_latency(
+        list(models), batch=batch, threads=table.device.threads, time_limit_s=time_limit_s, seed=seed
+    )
+    costs = [table.predict(model, batch) for model in models]
+    return compare([(cost, figure.median_ms) for cost, figure in zip(costs, measured, strict=True)])
+
+
+def compare(pairs: Sequence[tuple[Cost, float]]) -> dict[str, float]:
+    """Return the agreement of predictions with measured milliseconds.
+
+    Returns:
+        ``n``; ``mape`` and ``median_ape``, percent; ``within_5pct`` and ``within_10pct``, shares; ``spearman``;
+        ``interval_coverage``, the share of measurements inside the 90 % interval.
+    """
+    if not pairs:
+        raise ValueError("At least one network is needed for a validation, got none")
+    predicted = np.array([cost.latency_ms for cost, _ in pairs])
+    measured = np.array([latency for _, latency in pairs])
+    errors = np.abs(predicted / measured - 1)
+    inside = [cost.low_ms <= latency <= cost.high_ms for cost, latency in pairs]
+    return {
+        "n": len(pairs),
+        "mape": 100 * float(errors.mean()),
+        "median_ape": 100 * float(np.median(errors)),
+        "within_5pct": float((errors <= 0.05).mean()),
+        "within_10pct": float((errors <= 0.10).mean()),
+        "spearman": spearman(predicted, measured),
+        "interval_coverage": float(np.mean(inside)),
+    }
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Rank correlation, ties averaged; 1.0 for fewer than two values or without any variation.
+
+    >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([10.0, 30.0, 20.0]))
+    0.5
+    """
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return 1.0
+    return round(float(np.corrcoef(rankdata(a), rankdata(b))[0, 1]), 6)
