@@ -12,14 +12,17 @@ from metaml.store.errors import (
 from metaml.store.location import default_store_url
 from metaml.store.records import DeviceRecord, LatencyRecord, RunRecord, TaskRecord
 from metaml.store.results import Results, Selection
+from metaml.store.spool import Recorder, Spool
 from metaml.store.store import Store
 
 __all__ = [
     "DeviceRecord",
     "LatencyRecord",
+    "Recorder",
     "Results",
     "RunRecord",
     "Selection",
+    "Spool",
     "Store",
     "StoreCorruptError",
     "StoreError",

@@ -13,6 +13,7 @@ from metaml.errors import StoreError
 from metaml.store.errors import (
     StoreCorruptError,
     StoreFullError,
+    StoreMissingError,
     StoreReadOnlyError,
     StoreUnavailableError,
 )
@@ -44,6 +45,11 @@ _KNOWN: tuple[tuple[tuple[str, ...], type[StoreError], str], ...] = (
         ("password authentication failed", "no password supplied"),
         StoreUnavailableError,
         "refuses the user or the password: correct the URL, or set PGPASSWORD",
+    ),
+    (
+        ('database "', 'role "'),
+        StoreMissingError,
+        "is not there: create the database (createdb) or the user first, or correct the URL",
     ),
     (
         ("connection", "server closed", "terminating", "could not connect", "timeout", "shutting down", "starting up"),

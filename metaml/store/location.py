@@ -58,6 +58,9 @@ def _postgres_url(text: str) -> URL:
         scheme = text.partition("://")[0]
         msg = f"a store is a file or postgresql+psycopg://user@host/database, but the URL begins with {scheme}://"
         raise StoreError(msg)
+    password = url.query.get("password")
+    if isinstance(password, str):  # where SQLAlchemy would show it
+        url = url.difference_update_query(["password"]).set(password=password)
     return url.set(drivername="postgresql+psycopg")
 
 
@@ -67,5 +70,4 @@ def shown(location: Path | URL | None) -> str:
         return "sqlite://"
     if isinstance(location, Path):
         return f"{_SQLITE}{location}"
-    secrets = [name for name in location.query if "pass" in name.lower()]
-    return location.difference_update_query(secrets).render_as_string(hide_password=True)
+    return location.render_as_string(hide_password=True)

@@ -10,6 +10,8 @@ from metaml.store import schema
 from metaml.store.errors import StoreMissingError
 
 CONNECT_SECONDS = 10
+SILENT_SECONDS = 30
+"""After how long without an answer a connection counts as lost."""
 _LOCK = 0x4D4D4C31
 """Key of the advisory lock under which a schema is created or changed."""
 
@@ -21,7 +23,7 @@ def connect(url: URL, *, read_only: bool = False) -> Engine:
         StoreError: psycopg is not installed.
     """
     options = "-c default_transaction_read_only=on" if read_only else ""
-    arguments = {"connect_timeout": CONNECT_SECONDS, "options": options}
+    arguments = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": 1000 * SILENT_SECONDS, "options": options}
     try:
         return create_engine(url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
     except ModuleNotFoundError as error:

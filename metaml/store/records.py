@@ -204,3 +204,19 @@ def configuration_row(digest: str, configuration: Mapping[str, Any], space: str)
     family = configuration.get("family")
     row = {"hash": digest, "space": space, "family": None if family is None else str(family)}
     return row | {"configuration": dump_configuration(configuration)}
+
+
+def trial_to_json(trial: Trial) -> str:
+    """Return a trial as one line of strict JSON.
+
+    >>> trial_from_json(trial_to_json(Trial(0, {"x": 1}, "knn", "ok", error=0.5))).error
+    0.5
+    """
+    values = dict(zip(TRIAL_COLUMNS, trial_values(trial), strict=True))
+    return json.dumps({"configuration": trial.configuration, **values}, separators=(",", ":"), allow_nan=False)
+
+
+def trial_from_json(line: str) -> Trial:
+    """Return the trial that `trial_to_json` wrote."""
+    values = json.loads(line)
+    return trial_from_row(values, values["configuration"])

@@ -20,17 +20,17 @@ def run(*arguments: object) -> dict:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("n", [6, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [4, pytest.param(100, marks=pytest.mark.slow)])
 def test_a_killed_writer_loses_nothing_that_was_acknowledged(tmp_path, n):
     told = run("kill", tmp_path / "store.sqlite", 0, n)
     assert sum(told["acknowledged"]) > 0
 
 
-@pytest.mark.parametrize("n", [6, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [4, pytest.param(100, marks=pytest.mark.slow)])
 def test_a_killed_creation_leaves_nothing_half_made(tmp_path, n):
     assert run("birth", tmp_path / "store.sqlite", 0, n)["killed"] == n
 
 
-@pytest.mark.parametrize("n", [15, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [10, pytest.param(1000, marks=pytest.mark.slow)])
 def test_eight_processes_write_into_one_store(tmp_path, n):
     assert run("crowd", tmp_path / "store.sqlite", 8, n)["median_ms"] > 0
