@@ -94,6 +94,28 @@ def _fsync(path: Path) -> None:
         os.close(handle)
 
 
+def copy(path: Path, target: Path) -> None:
+    """Copy a store that may be in use; the copy appears complete, and never in the place of another file.
+
+    Raises:
+        StoreReadOnlyError: The folder of the target cannot be made or written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".metaml-store-", dir=target.parent) as folder:
+            fresh = Path(folder) / "store.sqlite"
+            fresh.touch()
+            with (
+                closing(_open(path, _mode(path, read_only=True))) as source,
+                closing(_open(fresh, "mode=rw")) as copied,
+            ):
+                source.backup(copied)
+            _place(fresh, target)
+    except OSError as error:
+        msg = f"no copy of the store can be made at {target} ({error.strerror}): give a folder that can be written"
+        raise StoreReadOnlyError(msg) from error
+
+
 def examine(path: Path) -> int:
     """Look at a store without changing a byte of it, and return the number of its schema.
 
