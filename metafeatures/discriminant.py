@@ -6,8 +6,8 @@ import numpy as np
 
 from metafeatures.columns import FloatArray, IntArray
 
-RANK_TOLERANCE = 1e-10
-"""Eigenvalues of a correlation matrix below this share of the largest count as 0."""
+WELL_CONDITIONED = 1e-6
+"""Share of the largest eigenvalue above which all eigenvalues of a correlation matrix are trusted."""
 SMALLEST_CORRELATION = 1e-7
 """Canonical correlations below this count as 0, that is as none."""
 
@@ -20,9 +20,12 @@ def class_means(X: FloatArray, classes: IntArray, k: int) -> FloatArray:
 
 def whiten(standardised: FloatArray) -> FloatArray:
     """Turn ``(m, p)`` standardised columns into ``(m, r)`` uncorrelated ones of variance 1, r their rank."""
-    values, vectors = np.linalg.eigh(standardised.T @ standardised / standardised.shape[0])
-    kept = values > RANK_TOLERANCE * values.max(initial=0.0)
-    return np.asarray(standardised @ (vectors[:, kept] / np.sqrt(values[kept])))
+    m, p = standardised.shape
+    values, vectors = np.linalg.eigh(standardised.T @ standardised / m)
+    if values.min() > WELL_CONDITIONED * values.max():
+        return np.asarray(standardised @ (vectors / np.sqrt(values)))
+    left, singular, _ = np.linalg.svd(standardised, full_matrices=False)  # slower, but does not square the condition
+    return np.asarray(left[:, singular > np.finfo(np.float64).eps * max(m, p) * singular[0]] * np.sqrt(m))
 
 
 def canonical_correlations(whitened: FloatArray, target: FloatArray) -> FloatArray:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 from sklearn.naive_bayes import GaussianNB
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
@@ -16,7 +16,6 @@ from metafeatures.columns import FloatArray, IntArray
 
 FOLDS = 10
 WORST_R2 = -1.0
-Mask = NDArray[np.bool_]
 
 
 class Landmarks:
@@ -34,28 +33,33 @@ class Landmarks:
         self._fold = np.empty(target.size, dtype=np.int64)
         self._fold[order] = np.arange(target.size) % FOLDS
         self._scores: dict[str, FloatArray] = {}
+        self._best_splits: dict[int, Split] = {}
 
     def scores(self, learner: str) -> FloatArray:
         """The score of one of `LEARNERS` in each fold; empty where it cannot be trained."""
         if learner not in self._scores:
-            self._scores[learner] = self._cross_validate(LEARNERS[learner])
+            trainable = self.X.shape[1] > 0 and self.target.size > 1
+            folds = np.unique(self._fold if trainable else self._fold[:0])
+            self._scores[learner] = np.array([self._score(LEARNERS[learner], int(fold)) for fold in folds])
         return self._scores[learner]
 
-    def _cross_validate(self, learner: Learner) -> FloatArray:
-        if not self.X.shape[1]:
-            return np.empty(0)
-        folds = [self._fold == fold for fold in np.unique(self._fold)]
-        return np.array([self._score(learner, test) for test in folds if not test.all()])
-
-    def _score(self, learner: Learner, test: Mask) -> float:
-        """The score of ``learner`` on the rows ``test`` after training on all others."""
-        truth, seen = self.target[test], self.target[~test]
+    def _score(self, learner: Learner, fold: int) -> float:
+        """The score of ``learner`` on a fold after training on all others."""
+        truth, seen = self.target[self.test(fold)], self.target[self.train(fold)]
         learnable = np.unique(seen).size > 1
-        predicted = learner(self, ~test) if learnable else np.full(truth.size, seen[0])
+        predicted = learner(self, fold) if learnable else np.full(truth.size, seen[0])
         if self.classify:
             return float(np.mean(predicted == truth))
         spread = float(np.sum((truth - seen.mean()) ** 2))
         return max(1 - float(np.sum((truth - predicted) ** 2)) / spread, WORST_R2) if spread > 0 else np.nan
+
+    def test(self, fold: int) -> IntArray:
+        """The rows of a fold."""
+        return np.flatnonzero(self._fold == fold)
+
+    def train(self, fold: int) -> IntArray:
+        """The rows of all other folds."""
+        return np.flatnonzero(self._fold != fold)
 
     @cached_property
     def distances(self) -> FloatArray:
@@ -63,21 +67,22 @@ class Landmarks:
         squares = np.einsum("ij,ij->i", self.X, self.X)
         return np.asarray(squares[:, None] + squares - 2 * self.X @ self.X.T)
 
-    def nearest(self, distances: FloatArray, train: Mask) -> FloatArray:
-        """Target of the nearest training row of each test row, by ``(m, m)`` distances."""
-        nearest = np.argmin(distances[np.ix_(~train, train)], axis=1)
-        return np.asarray(self.target[train][nearest])
-
-    def stump(self, train: Mask, columns: IntArray) -> tuple[FloatArray, int]:
-        """Predictions of the best single split over ``columns`` for the test rows, and the column that it splits."""
-        X = self.X[:, columns]
+    def split(self, fold: int, columns: IntArray) -> Split:
+        """The best single split over ``columns``."""
+        X = self.X[:, columns].astype(np.float32)
         model = (DecisionTreeClassifier if self.classify else DecisionTreeRegressor)(max_depth=1, random_state=0)
-        model.fit(X[train], self.target[train])
-        return np.asarray(model.predict(X[~train])), int(columns[max(model.tree_.feature[0], 0)])
+        model.fit(X[self.train(fold)], self.target[self.train(fold)])
+        return Split(np.asarray(model.predict(X[self.test(fold)])), int(columns[max(model.tree_.feature[0], 0)]))
 
-    def relevance(self, train: Mask) -> FloatArray:
+    def best_split(self, fold: int) -> Split:
+        """The best single split over all columns."""
+        if fold not in self._best_splits:
+            self._best_splits[fold] = self.split(fold, np.arange(self.X.shape[1]))
+        return self._best_splits[fold]
+
+    def relevance(self, fold: int) -> FloatArray:
         """Share of the target's variance (of its class indicators) that each column explains linearly, ``(e,)``."""
-        X, target = self.X[train], self.target[train]
+        X, target = self.X[self.train(fold)], self.target[self.train(fold)]
         Z = (target[:, None] == np.unique(target)).astype(np.float64) if self.classify else target[:, None]
         X, Z = X - X.mean(axis=0), Z - Z.mean(axis=0)
         explained = np.sum((X.T @ Z) ** 2, axis=1)
@@ -85,60 +90,72 @@ class Landmarks:
         return np.where(spread > 0, explained / spread, 0.0)
 
 
-Learner = Callable[[Landmarks, Mask], FloatArray]
-"""(landmarks, training rows) -> predictions for the other rows."""
+class Split(NamedTuple):
+    """A decision tree of one inner node."""
+
+    predicted: FloatArray
+    """Its predictions for the rows of the fold."""
+    column: int
+    """What it splits."""
 
 
-def _all_columns(landmarks: Landmarks) -> IntArray:
-    return np.arange(landmarks.X.shape[1])
+Learner = Callable[[Landmarks, int], FloatArray]
+"""(landmarks, fold) -> predictions for the rows of the fold."""
 
 
-def best_node(landmarks: Landmarks, train: Mask) -> FloatArray:
+def best_node(landmarks: Landmarks, fold: int) -> FloatArray:
     """The best split of one column."""
-    return landmarks.stump(train, _all_columns(landmarks))[0]
+    return landmarks.best_split(fold).predicted
 
 
-def random_node(landmarks: Landmarks, train: Mask) -> FloatArray:
+def random_node(landmarks: Landmarks, fold: int) -> FloatArray:
     """The best split of a column drawn at random, that is the first in canonical order."""
-    return landmarks.stump(train, np.array([0]))[0]
+    return landmarks.split(fold, np.array([0])).predicted
 
 
-def worst_node(landmarks: Landmarks, train: Mask) -> FloatArray:
+def worst_node(landmarks: Landmarks, fold: int) -> FloatArray:
     """The best split of the column that is least related to the target."""
-    return landmarks.stump(train, np.array([np.argmin(landmarks.relevance(train))]))[0]
+    return landmarks.split(fold, np.array([np.argmin(landmarks.relevance(fold))])).predicted
 
 
-def linear_discr(landmarks: Landmarks, train: Mask) -> FloatArray:
+def linear_discr(landmarks: Landmarks, fold: int) -> FloatArray:
     """Linear discriminant analysis; ridge regression of the target in regression."""
-    X, target, new = landmarks.X[train], landmarks.target[train], landmarks.X[~train]
+    X, target = landmarks.X[landmarks.train(fold)], landmarks.target[landmarks.train(fold)]
+    new = landmarks.X[landmarks.test(fold)]
     if landmarks.classify:
         return discriminant.classify(X, target, new)
     return np.asarray(Ridge(alpha=1.0).fit(X, target).predict(new))
 
 
-def naive_bayes(landmarks: Landmarks, train: Mask) -> FloatArray:
+def naive_bayes(landmarks: Landmarks, fold: int) -> FloatArray:
     """Naive Bayes with normal distributions; in regression without prediction."""
+    train, test = landmarks.train(fold), landmarks.test(fold)
     if not landmarks.classify:
-        return np.full((~train).sum(), np.nan)
+        return np.full(test.size, np.nan)
     model = GaussianNB(var_smoothing=1e-6).fit(landmarks.X[train], landmarks.target[train])
-    return np.asarray(model.predict(landmarks.X[~train]))
+    return np.asarray(model.predict(landmarks.X[test]))
 
 
-def one_nn(landmarks: Landmarks, train: Mask) -> FloatArray:
+def one_nn(landmarks: Landmarks, fold: int) -> FloatArray:
     """The nearest neighbour over all columns."""
-    return landmarks.nearest(landmarks.distances, train)
+    train = landmarks.train(fold)
+    distances = landmarks.distances[np.ix_(landmarks.test(fold), train)]
+    return np.asarray(landmarks.target[train][np.argmin(distances, axis=1)])
 
 
-def elite_nn(landmarks: Landmarks, train: Mask) -> FloatArray:
+def elite_nn(landmarks: Landmarks, fold: int) -> FloatArray:
     """The nearest neighbour in the one column that the best single split uses."""
-    column = landmarks.X[:, landmarks.stump(train, _all_columns(landmarks))[1]]
-    return landmarks.nearest(np.abs(column[:, None] - column), train)
+    column, train = landmarks.X[:, landmarks.best_split(fold).column], landmarks.train(fold)
+    distances = np.abs(column[landmarks.test(fold), None] - column[train])
+    return np.asarray(landmarks.target[train][np.argmin(distances, axis=1)])
 
 
-def decision_tree(landmarks: Landmarks, train: Mask) -> FloatArray:
+def decision_tree(landmarks: Landmarks, fold: int) -> FloatArray:
     """An unpruned decision tree."""
+    train = landmarks.train(fold)
     model = (DecisionTreeClassifier if landmarks.classify else DecisionTreeRegressor)(random_state=0)
-    return np.asarray(model.fit(landmarks.X[train], landmarks.target[train]).predict(landmarks.X[~train]))
+    model.fit(landmarks.X[train], landmarks.target[train])
+    return np.asarray(model.predict(landmarks.X[landmarks.test(fold)]))
 
 
 LEARNERS: dict[str, Learner] = {

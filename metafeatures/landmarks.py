@@ -1,6 +1,6 @@
 """Landmarkers: how well simple, fast learners do on the table, by themselves and relative to each other.
 
-Ten-fold cross-validation on at most `metafeatures.table.LANDMARK_ROWS` rows of the encoded table; the score is the
+Ten-fold cross-validation on at most `metafeatures.table.MODEL_ROWS` rows of the encoded table; the score is the
 accuracy, in regression R² (at least -1). What the learners are: `metafeatures.landmarking`.
 """
 

@@ -1,6 +1,6 @@
 """The shape of an unpruned decision tree that is grown on the table.
 
-The tree sees at most `metafeatures.table.TREE_ROWS` rows of the encoded table. Nodes are its inner nodes; the root has
+The tree sees at most `metafeatures.table.MODEL_ROWS` rows of the encoded table. Nodes are its inner nodes; the root has
 depth 0; in regression it is a regression tree.
 """
 

@@ -20,8 +20,7 @@ from metafeatures.tree import Tree
 MAX_ROWS = 5000
 MAX_COLUMNS = 300
 MAX_ENCODED = 500
-TREE_ROWS = 2000
-LANDMARK_ROWS = 1000
+MODEL_ROWS = 1000
 HEAD = 1000
 MAX_DUMMIES = 20
 TARGET_BINS = 10
@@ -279,19 +278,19 @@ class Table:
 
     @cached_property
     def tree(self) -> Tree:
-        """An unpruned decision tree, grown on at most `TREE_ROWS` rows of `encoded`."""
+        """An unpruned decision tree, grown on at most `MODEL_ROWS` rows of `encoded`."""
         target = self.classes if self.is_classification else self.values
-        return Tree.grow(self.encoded[:TREE_ROWS], target[:TREE_ROWS], classify=self.is_classification)
+        return Tree.grow(self.encoded[:MODEL_ROWS], target[:MODEL_ROWS], classify=self.is_classification)
 
     @cached_property
     def landmarks(self) -> Landmarks:
-        """Simple learners, cross-validated on at most `LANDMARK_ROWS` rows of `encoded`."""
-        return self._landmarks(LANDMARK_ROWS)
+        """Simple learners, cross-validated on at most `MODEL_ROWS` rows of `encoded`."""
+        return self._landmarks(MODEL_ROWS)
 
     @cached_property
     def sub_landmarks(self) -> Landmarks:
         """The same learners on a quarter of those rows."""
-        return self._landmarks(min(self.m, LANDMARK_ROWS) // 4)
+        return self._landmarks(min(self.m, MODEL_ROWS) // 4)
 
     def _landmarks(self, rows: int) -> Landmarks:
         target = self.classes.astype(np.float64) if self.is_classification else self.values

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import metafeatures
 
 GROUPS = (*metafeatures.ALL_GROUPS, "fusi")
-RELAXED = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+RELAXED = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 
 NUMBERS = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, 1.0, 2.0, -3.5, 1e300, 1e-300, 7e15]
 WORDS = [None, "", "a", "b", "ä€", "a b", "nan", "very long " * 20]
