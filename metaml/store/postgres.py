@@ -12,7 +12,7 @@ from metaml.store.errors import StoreMissingError
 CONNECT_SECONDS = 10
 SILENT_SECONDS = 30
 """After how long without an answer a connection counts as lost."""
-_LOCK = 0x4D4D4C31
+LOCK = 0x4D4D4C31
 """Key of the advisory lock under which a schema is created or changed."""
 
 
@@ -42,8 +42,8 @@ def prepare(engine: Engine, *, create: bool, place: str) -> int:
             if not create:
                 msg = f"there is no store in {place}"
                 raise StoreMissingError(msg)
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
             if not inspect(connection).has_table("schema_version"):
                 schema.metadata.create_all(connection)
-                connection.execute(schema.schema_version.insert().values(version_num=str(schema.SCHEMA_VERSION)))
+                connection.execute(schema.schema_version.insert().values(version_num=f"{schema.SCHEMA_VERSION:04d}"))
         return int(connection.execute(schema.schema_version.select()).scalar_one())

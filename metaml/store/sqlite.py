@@ -68,7 +68,7 @@ def _initialise(path: Path) -> None:
 def fill(connection: Connection) -> None:
     """Create the tables of the present schema and say so in the header of the file."""
     schema.metadata.create_all(connection)
-    connection.execute(schema.schema_version.insert().values(version_num=str(schema.SCHEMA_VERSION)))
+    connection.execute(schema.schema_version.insert().values(version_num=f"{schema.SCHEMA_VERSION:04d}"))
     connection.exec_driver_sql(f"PRAGMA application_id={schema.APPLICATION_ID}")
     connection.exec_driver_sql(f"PRAGMA user_version={schema.SCHEMA_VERSION}")
 
@@ -186,7 +186,7 @@ def _check(connection: sqlite3.Connection) -> list[str]:
     return [] if found == ["ok"] else [" ".join(line.split()) for line in found]
 
 
-def connect(path: Path | None, *, read_only: bool = False) -> Engine:
+def connect(path: Path | None, *, read_only: bool = False, foreign_keys: bool = True) -> Engine:
     """Return the engine of an SQLite file, or of a database in memory for None."""
     if path is None:
         options: dict[str, Any] = {"poolclass": StaticPool}
@@ -195,6 +195,8 @@ def connect(path: Path | None, *, read_only: bool = False) -> Engine:
         file = path
         engine = create_engine("sqlite://", creator=lambda: _open(file, _mode(file, read_only)), poolclass=QueuePool)
     event.listen(engine, "connect", _configure)
+    if foreign_keys:
+        event.listen(engine, "connect", _watch_references)
     event.listen(engine, "begin", _begin)
     return engine
 
@@ -215,8 +217,11 @@ def _mode(path: Path, read_only: bool) -> str:
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions begin where SQLAlchemy says, not where the driver guesses
-    connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA synchronous=FULL")
+
+
+def _watch_references(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA foreign_keys=ON")
 
 
 def _begin(connection: Connection) -> None:

@@ -14,11 +14,12 @@ from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.engine import URL
 
 from metaml.store import checks, postgres, queries, records, rows, schema, sqlite
-from metaml.store.errors import StoreMissingError, StoreReadOnlyError, StoreVersionError
+from metaml.store.errors import StoreMissingError, StoreReadOnlyError
 from metaml.store.faults import store_errors
 from metaml.store.location import parse_location, shown
 from metaml.store.records import DeviceRecord, LatencyRecord, RunRecord, TaskRecord
 from metaml.store.results import Results, Selection, read_results
+from metaml.store.upgrade import refuse, upgrade_file
 from metaml.trial import Trial
 
 
@@ -54,7 +55,8 @@ class Store:
         Raises:
             StoreMissingError: Nothing is there, and nothing is to be created.
             StoreCorruptError: A file is there that is no store, or a damaged one; it is left as it is.
-            StoreVersionError: The schema of the store is not the present one.
+            StoreVersionError: The schema is newer; or it is older, and the store is on a server or opened read-only.
+                (An older file that may be written is upgraded, after a backup.)
         """
         location, create = parse_location(url), create and not read_only
         place = shown(location)
@@ -67,9 +69,10 @@ class Store:
             else:
                 version = _existing(location, create=create)
                 engine = sqlite.connect(location, read_only=read_only)
+                version = version if read_only else upgrade_file(location, version)
         if version != schema.SCHEMA_VERSION:
             engine.dispose()
-            raise _wrong_version(version, place)
+            refuse(version, place)
         return cls(engine, location, read_only=read_only)
 
     def close(self) -> None:
@@ -289,11 +292,3 @@ def _existing(path: Path, *, create: bool) -> int:
             raise
     sqlite.create_file(path)
     return sqlite.examine(path)
-
-
-def _wrong_version(version: int, place: str) -> StoreVersionError:
-    if version > schema.SCHEMA_VERSION:
-        msg = f"the store {place} has schema {version}, this metaml knows {schema.SCHEMA_VERSION}: update metaml"
-    else:
-        msg = f"the store {place} has schema {version}, older than {schema.SCHEMA_VERSION}: run `metaml store upgrade`"
-    return StoreVersionError(msg)

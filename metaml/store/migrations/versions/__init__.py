@@ -1,0 +1,1 @@
+"""One file a version, each frozen: it must not use ``schema.py``, which changes."""
