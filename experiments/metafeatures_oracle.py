@@ -18,6 +18,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def synthetic(seed: int) -> Dataset:
     X = pd.DataFrame({f"normal {j}": rng.normal(size=n) + j * y for j in range(3)})
     X["log-normal"] = rng.lognormal(size=n)
     X["integer"] = rng.integers(0, 9, size=n).astype(float)
-    X["category"] = pd.Categorical.from_codes(rng.integers(0, 4, size=n), list("abcd"))
+    X["category"] = pd.Categorical(np.array(list("abcd"))[rng.integers(0, 4, size=n)])
     return X, pd.Series(y)
 
 
@@ -84,8 +85,7 @@ def is_available(name: str) -> bool:
 
 def fit(X: pd.DataFrame, y: pd.Series[Any], groups: tuple[str, ...] = GROUPS) -> Any:
     """Pymfe's extractor, fitted on a table."""
-    from pymfe.mfe import MFE
-
+    MFE = import_module("pymfe.mfe").MFE
     categorical = [j for j, dtype in enumerate(X.dtypes) if not pd.api.types.is_numeric_dtype(dtype)]
     values = X.astype(object).to_numpy() if categorical else X.to_numpy(dtype=float)
     extractor = MFE(groups=list(groups), summary=["mean", "sd"], random_state=0, suppress_warnings=True)
@@ -102,23 +102,24 @@ def extract(X: pd.DataFrame, y: pd.Series[Any], groups: tuple[str, ...] = GROUPS
 
 def without_smoothing() -> None:
     """Make the constant that pymfe adds to the cells of contingency tables too small to matter."""
-    from pymfe.info_theory import MFEInfoTheory
-
-    for function in (MFEInfoTheory._calc_joint_ent, MFEInfoTheory._calc_conc):
+    information = import_module("pymfe.info_theory").MFEInfoTheory
+    for function in (information._calc_joint_ent, information._calc_conc):
         function.__func__.__defaults__ = (1e-300,)
 
 
 def main(path: str) -> None:
     """Write the values of all tables at hand to a JSON file."""
-    import pymfe
-
     without_smoothing()
     tables = {}
     for name, load in TABLES.items():
         if is_available(name):
             tables[name] = extract(*load())
             print(f"{name}: {len(tables[name])} finite values", file=sys.stderr)
-    versions = {"pymfe": pymfe.__version__, "scikit-learn": sklearn.__version__, "numpy": np.__version__}
+    versions = {
+        "pymfe": import_module("pymfe").__version__,
+        "scikit-learn": sklearn.__version__,
+        "numpy": np.__version__,
+    }
     Path(path).write_text(json.dumps({"versions": versions, "tables": tables}, indent=0) + "\n")
 
 
