@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import numpy as np
@@ -20,7 +20,7 @@ import pandas as pd
 
 import metafeatures
 from metaml.context import Context, prepare
-from metaml.data import Task, load_task
+from metaml.data import Task, TaskType, load_task
 from metaml.delivery import Delivered, Finisher, pareto
 from metaml.errors import SearchError, StoreError, UsageError
 from metaml.events import Listener
@@ -88,6 +88,7 @@ def search(
     task: str | Path | pd.DataFrame | Task,
     *,
     target: str | None = None,
+    task_type: TaskType | Literal["classification"] | None = None,
     device: str = "cpu",
     max_latency_ms: float | None = None,
     batch: int = 1,
@@ -107,6 +108,7 @@ def search(
     Args:
         task: a path, ``sklearn:NAME``, ``openml:ID``, a DataFrame that holds the target, or a `Task`.
         target: name of the target column.
+        task_type: ``binary``, ``multiclass``, ``regression`` or ``classification``; None to tell it from the target.
         device: ``cpu`` for this machine, or the JSON file of a latency table.
         max_latency_ms: limit for one prediction of `batch` rows in milliseconds; None for none.
         batch: rows of one prediction.
@@ -130,6 +132,7 @@ def search(
     request = SearchRequest(
         source=str(task) if isinstance(task, (str, Path)) else None,
         target=target,
+        task_type=task_type,
         device=device,
         max_latency_ms=max_latency_ms,
         batch=batch,
@@ -142,7 +145,7 @@ def search(
         store=store_location(store),
     )
     with WorkerPool(request.workers) as pool:  # they import while the task is loaded
-        loaded = task if isinstance(task, Task) else load_task(task, target)
+        loaded = task if isinstance(task, Task) else load_task(task, target, type=task_type)
         folder = RunFolder.create(Path(out) if out else None, loaded.name, request.to_json())
         return _Run(request, loaded, folder, pool, listener or Listener(), started).execute()
 
@@ -171,7 +174,7 @@ def resume(
         raise UsageError("This run's data were given in memory, not as a file; it cannot be resumed from its folder.")
     left = time_limit or max(request.time_limit - folder.elapsed, 0.2 * request.time_limit)
     with WorkerPool(request.workers) as pool:
-        task = load_task(request.source, request.target)
+        task = load_task(request.source, request.target, type=request.task_type)
         return _Run(replace(request, time_limit=left), task, folder, pool, listener or Listener(), started).execute()
 
 

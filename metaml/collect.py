@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 import metafeatures
@@ -73,7 +74,7 @@ def _type(text: object) -> Literal["classification", "regression"] | None:
 
 
 def choose_tasks(entries: Sequence[TaskEntry], n: int, *, max_rows: int) -> list[TaskEntry]:
-    """Return `n` tasks, one of each family, small ones first, with each task type in its share."""
+    """Return `n` tasks of all sizes, one of each family, each task type in its share, ordered by size."""
     small = sorted((entry for entry in entries if entry.rows <= max_rows), key=lambda entry: (entry.rows, entry.name))
     one_each = list({entry.family: entry for entry in reversed(small)}.values())[::-1]
     types = sorted({entry.type or "" for entry in one_each})
@@ -81,8 +82,8 @@ def choose_tasks(entries: Sequence[TaskEntry], n: int, *, max_rows: int) -> list
     for kind in types:
         of_kind = [entry for entry in one_each if (entry.type or "") == kind]
         share = max(1, round(n * len(of_kind) / len(one_each)))
-        step = max(1, len(of_kind) // share)
-        chosen += of_kind[::step][:share]
+        spread = np.linspace(0, len(of_kind) - 1, min(share, len(of_kind))).round().astype(int)
+        chosen += [of_kind[i] for i in spread]
     return sorted(chosen, key=lambda entry: (entry.rows, entry.name))[:n]
 
 

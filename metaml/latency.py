@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
-from hw_cost import Cost, Device, LatencyTable, Measurement, measure_latency, table_for
+from hw_cost import Cost, Device, LatencyTable, Measurement, TableError, measure_latency
+from hw_cost.shipped import SHIPPED, table_for
 from metaml.errors import UsageError
 from metaml.export import deployed_graph
 from metaml.models import NetworkShape
@@ -34,15 +35,18 @@ class DeviceTable:
         return self.table.device.slug
 
 
-def open_device(device: str) -> DeviceTable:
+def open_device(device: str, *, seconds: float = 15.0) -> DeviceTable:
     """Return the latency table of ``cpu`` (this machine), or the one in a file.
+
+    Args:
+        device: ``cpu`` or a path.
+        seconds: time for adapting a shipped table to this machine at its first use.
 
     Raises:
         UsageError: there is no such device or file.
     """
     if device == "cpu":
-        table, how = table_for(Device.here(), cache=latency_cache())
-        return DeviceTable(table, how)
+        return DeviceTable(*table_for(Device.here(), cache_dir=latency_cache(), time_limit_s=seconds))
     path = Path(device)
     if not path.is_file():
         raise UsageError(
@@ -51,13 +55,25 @@ def open_device(device: str) -> DeviceTable:
         )
     try:
         return DeviceTable(LatencyTable.load(path), f"latency table {path}")
-    except (ValueError, KeyError) as error:
+    except TableError as error:
         raise UsageError(f"{path} is not a latency table: {error}") from error
 
 
 def latency_cache() -> Path:
     """Return the folder of this machine's own latency tables."""
     return Path(platformdirs.user_data_dir("metaml")) / "latency"
+
+
+def describe_tables() -> str:
+    """Return one sentence on whether this machine has a latency table of its own."""
+    here = Device.here()
+    for path in [*latency_cache().glob("*.json"), *SHIPPED.glob("*.json")]:
+        try:
+            if LatencyTable.load(path).device.same_machine(here):
+                return f"{path} is of this machine"
+        except TableError as error:
+            return f"{path} is damaged ({error}); remove it"
+    return f"none of this machine ({here.cpu}) yet: the first search adapts a shipped one in about 15 s"
 
 
 class LatencyModel:

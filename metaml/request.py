@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
+from metaml.data import TaskType
 from metaml.errors import UsageError
 
 
@@ -15,6 +16,8 @@ class SearchRequest:
     source: str | None = None
     """What was given as the task, to load it again; None for data in memory."""
     target: str | None = None
+    task_type: TaskType | Literal["classification"] | None = None
+    """None: told from the target."""
     device: str = "cpu"
     """``cpu`` for this machine, or the JSON file of a latency table."""
     max_latency_ms: float | None = None

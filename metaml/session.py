@@ -22,6 +22,10 @@ TRIAL_SHARE = 0.25
 """A trial may use this share of the time limit."""
 HOPELESS_FACTOR, HOPELESS_MARGIN = 1.5, 0.05
 """A trial is pruned when its first fold's error is above the best error times the factor, plus the margin."""
+MIN_TRIAL_SECONDS = 0.3
+"""No trial is started for less time than this."""
+OVERRUN_SECONDS = 0.7
+"""Trials end by themselves when their time is up; one that is later than this is killed, with its worker."""
 CLOSING_SECONDS = 1.5
 """Kept for the report and the end of processes."""
 
@@ -88,11 +92,11 @@ class Session:
             if not self._running:
                 return
             since = time.monotonic()
-            outcomes = self._pool.wait(max(0.05, self._trials_end() - since))
+            outcomes = self._pool.wait(max(0.05, self._trials_end() + OVERRUN_SECONDS - since))
             self.busy_seconds += time.monotonic() - since
             for outcome in outcomes:
                 self._finish(outcome)
-            if not outcomes and time.monotonic() >= self._trials_end():
+            if not outcomes and time.monotonic() >= self._trials_end() + OVERRUN_SECONDS:
                 self._pool.cancel()
                 self._running.clear()
                 return
@@ -106,7 +110,8 @@ class Session:
             return False
         if self._request.trials is not None and self.n_run + len(self._running) >= self._request.trials:
             return False
-        return not self.trials or time.monotonic() + 0.5 * self._typical_seconds() < self._trials_end()
+        left = self._trials_end() - time.monotonic()
+        return not self.trials or left > max(MIN_TRIAL_SECONDS, 0.5 * self._typical_seconds())
 
     def _start_next(self) -> bool:
         """Start the next trial; False when there is nothing left to try."""
@@ -123,7 +128,7 @@ class Session:
             number,
             "evaluate",
             proposal.configuration,
-            seconds=max(1.0, min(share, self._trials_end() - time.monotonic())),
+            seconds=max(0.1, min(share, self._trials_end() - time.monotonic())),
             seed=self._request.seed,
             hopeless=HOPELESS_FACTOR * (best.error or 0.0) + HOPELESS_MARGIN if best is not None else float("inf"),
             export_to=self._folder.candidate(number),

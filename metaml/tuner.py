@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,17 +12,20 @@ from ConfigSpace import ConfigurationSpace
 from smac import HyperparameterOptimizationFacade, Scenario
 from smac.acquisition.maximizer import LocalAndSortedRandomSearch
 from smac.main.exceptions import ConfigurationSpaceExhaustedException
+from smac.model.random_forest.random_forest import RandomForest
 from smac.runhistory import StatusType, TrialInfo, TrialValue
 
 from metaml.space import from_configuration, to_configuration
 from metaml.trial import WORST_ERROR, Configuration, configuration_id
 
-RETRAIN_AFTER = 8
+RETRAIN_AFTER = 4
 """The surrogate is trained again after this many new configurations."""
 CHALLENGERS = 1000
 """Random points that the acquisition function is tried on."""
 LOCAL_SEARCHES = 5
 """Local searches that start from the best of them."""
+MAX_LEAVES = 4096
+"""More than there are ever trials."""
 _MANY = 1_000_000
 
 
@@ -51,6 +55,7 @@ class Tuner:
         self._smac = facade(
             scenario,
             _never_called,
+            model=_forest(scenario),
             initial_design=facade.get_initial_design(scenario, n_configs=0, additional_configs=[]),
             config_selector=facade.get_config_selector(scenario, retrain_after=RETRAIN_AFTER),
             acquisition_maximizer=LocalAndSortedRandomSearch(
@@ -70,7 +75,9 @@ class Tuner:
     def ask(self) -> Configuration | None:
         """Return a configuration worth trying, or None when the space is exhausted."""
         try:
-            info = self._smac.ask()
+            with warnings.catch_warnings():  # of numpy, about inactive hyperparameters
+                warnings.simplefilter("ignore", RuntimeWarning)
+                info = self._smac.ask()
         except (StopIteration, ConfigurationSpaceExhaustedException):
             return None
         configuration = to_configuration(info.config)
@@ -97,6 +104,27 @@ class Tuner:
     def close(self) -> None:
         """Remove SMAC's private folder."""
         self._folder.cleanup()
+
+
+def _forest(scenario: Scenario) -> RandomForest:
+    """Return the facade's own forest, 20 x as fast: on one thread, and with room for as many leaves as can occur.
+
+    SMAC asks it for one point at a time, so that handing out the work to all cores takes longer than the work. Its
+    limit of 2**20 leaves makes scikit-learn set aside 100 MB for every tree.
+    """
+    return RandomForest(
+        scenario.configspace,
+        n_trees=10,
+        ratio_features=1.0,
+        min_samples_split=2,
+        min_samples_leaf=1,
+        max_depth=2**20,
+        max_leaf_nodes=MAX_LEAVES,
+        bootstrapping=True,
+        log_y=True,
+        n_jobs=1,
+        seed=scenario.seed,
+    )
 
 
 def _never_called(config: object, seed: int = 0) -> float:  # noqa: ARG001  SMAC wants it even for ask and tell

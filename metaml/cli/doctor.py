@@ -85,9 +85,9 @@ def _store() -> dict[str, Any]:
 
 
 def _latency() -> dict[str, Any]:
-    from metaml.latency import known_tables
+    from metaml.latency import describe_tables
 
-    return _check("latency", True, known_tables())
+    return _check("latency", True, describe_tables())
 
 
 def _history() -> dict[str, Any]:

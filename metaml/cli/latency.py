@@ -1,0 +1,172 @@
+"""``metaml latency``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from metaml.cli import options
+from metaml.cli.output import print_json
+from metaml.errors import SearchError, UsageError
+
+if TYPE_CHECKING:
+    from metaml.latency import DeviceTable
+
+table_option = click.option("--table", default="cpu", show_default=True, help="File of a latency table, or cpu.")
+batch_option = click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Rows of a call.")
+
+
+@click.group()
+def latency() -> None:
+    """Build and use the latency table of a device."""
+
+
+@latency.command()
+@click.option("--out", type=click.Path(path_type=Path), help="JSON file; default: where searches on this machine look.")
+@click.option("--time", "time_limit", type=options.Duration(), help="Default: 4 minutes, or 40 s for a quick build.")
+@click.option("--quick", is_flag=True, help="Measure fewer kernels.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of a prediction.")
+@options.seed_option
+@options.json_option
+def build(out: Path | None, time_limit: float | None, quick: bool, threads: int, seed: int, as_json: bool) -> None:
+    """Measure the kernels of this machine's onnxruntime and write its latency table.
+
+    A build that was stopped goes on where it was. Keep the machine quiet: a measurement that is too noisy is refused.
+    """
+    from hw_cost import Device, TooNoisy, build_table
+    from metaml.latency import latency_cache
+
+    device = Device.here(threads=threads)
+    path = out or latency_cache() / f"{device.slug}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".partial.json")
+    try:
+        table = build_table(
+            device, quick=quick, time_limit_s=time_limit, progress=_progress(), resume=unfinished, seed=seed
+        )
+    except TooNoisy as error:
+        raise SearchError(f"{error} What was measured is kept: run the same command again.") from error
+    table.save(path)
+    unfinished.unlink(missing_ok=True)
+    answer = {"table": str(path), "device": device.to_json(), "kernels": len(table.rows), **(table.certificate or {})}
+    if as_json:
+        print_json(answer)
+        return
+    click.echo(f"{len(table.rows)} kernels of {device.cpu} written to {path}")
+    if table.certificate:
+        n = table.certificate["n"]
+        click.echo(f"on {n:.0f} networks that were used for nothing else: {_verdict(table.certificate)}")
+
+
+@latency.command()
+@click.argument("model", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@table_option
+@batch_option
+@options.json_option
+def predict(model: Path, table: str, batch: int, as_json: bool) -> None:
+    """Predict the latency of an ONNX file."""
+    cost = _open(table).table.predict(model, batch=batch)
+    answer: dict[str, Any] = {
+        "latency_ms": cost.latency_ms,
+        "interval_ms": [cost.low_ms, cost.high_ms],
+        "coverage": cost.coverage,
+        "unseen": list(cost.unseen),
+        "kernels": [kernel.to_json() for kernel in cost.kernels],
+    }
+    if as_json:
+        print_json(answer)
+        return
+    click.echo(f"{cost.latency_ms:.4f} ms, between {cost.low_ms:.4f} and {cost.high_ms:.4f} ms with 90 % confidence")
+    click.echo(f"{100 * cost.coverage:.0f} % of it from kernels measured at such sizes")
+    for kernel in sorted(cost.kernels, key=lambda kernel: -kernel.latency_us)[:10]:
+        sizes = " ".join(f"{name}={value}" for name, value in dict(kernel.kernel.sizes).items())
+        click.echo(f"  {kernel.latency_us:8.2f} us  {kernel.kernel.op:24s} {sizes}  ({kernel.known})")
+
+
+@latency.command()
+@click.argument("models", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@table_option
+@batch_option
+@click.option("--time", "time_limit", type=options.Duration(), default="30s", show_default=True, help="For measuring.")
+@options.seed_option
+@options.json_option
+def validate(models: tuple[Path, ...], table: str, batch: int, time_limit: float, seed: int, as_json: bool) -> None:
+    """Measure networks and compare with what the table predicts.
+
+    MODELS are ONNX files; without any, 40 random networks that no build has seen.
+    """
+    from hw_cost import TooNoisy
+    from hw_cost import validate as run_validation
+    from hw_cost.networks import random_networks
+    from hw_cost.onnx_writer import write_onnx
+
+    fresh = [write_onnx(network.graph) for network in random_networks(0 if models else 40, seed=1_000_003 + seed)]
+    try:
+        verdict = run_validation(_open(table).table, [*models, *fresh], batch=batch, time_limit_s=time_limit, seed=seed)
+    except TooNoisy as error:
+        raise SearchError(str(error)) from error
+    if as_json:
+        print_json(verdict)
+    else:
+        click.echo(f"{verdict['n']:.0f} networks: {_verdict(verdict)}")
+
+
+@latency.command()
+@table_option
+@options.json_option
+def show(table: str, as_json: bool) -> None:
+    """Say what a latency table is of, how it was made and how good it is."""
+    opened = _open(table)
+    content: dict[str, Any] = {
+        "device": opened.table.device.to_json(),
+        "kernels": len(opened.table.rows),
+        "certificate": dict(opened.table.certificate) if opened.table.certificate else None,
+        "how": opened.how,
+    }
+    if as_json:
+        print_json(content)
+        return
+    click.echo(opened.how)
+    for name, value in content["device"].items():
+        click.echo(f"{name:>18s}  {value}")
+    click.echo(f"{'kernels':>18s}  {content['kernels']}")
+    click.echo(f"{'certificate':>18s}  {_verdict(opened.table.certificate) if opened.table.certificate else 'none'}")
+
+
+def _open(table: str) -> DeviceTable:
+    from metaml.latency import open_device
+
+    if table != "cpu" and not Path(table).is_file():
+        raise UsageError(f"There is no latency table {table}; make one with metaml latency build --out {table}.")
+    return open_device(table)
+
+
+def _verdict(certificate: Any) -> str:
+    return (
+        f"MAPE {certificate['mape']:.1f} %, within ±10 %: {100 * certificate['within_10pct']:.0f} %, "
+        f"Spearman {certificate['spearman']:.4f}, inside the interval: {100 * certificate['interval_coverage']:.0f} %"
+    )
+
+
+def _progress() -> Any:
+    """Return a callback that keeps one progress bar on stderr for each stage."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    bars = Progress(console=console, transient=True, disable=not console.is_terminal)
+    tasks: dict[str, Any] = {}
+    bars.start()
+
+    def report(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=total)
+            if not console.is_terminal:
+                click.echo(f"{stage}: {total}", err=True)
+        bars.update(tasks[stage], completed=done, total=total)
+        if all(bars.tasks[i].finished for i in tasks.values()) and stage == "validation":
+            bars.stop()
+
+    return report

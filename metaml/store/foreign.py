@@ -1,0 +1,148 @@
+"""Results of other people: how they enter a store, and what of them does not.
+
+They keep their own search space, their own tasks (``source:name``, as no content is there to take a fingerprint of) and
+their own scale: the error is what the source reports, turned so that lower is better, and not normalised.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from metaml.store.records import RunRecord, TaskRecord
+from metaml.store.store import Store
+from metaml.trial import Status, Trial
+
+
+@dataclass(frozen=True)
+class ForeignTrial:
+    """One result as a source reports it."""
+
+    task: str
+    configuration: str
+    status: Status = "ok"
+    error: float = math.nan
+    """Lower is better; nan unless ok."""
+    seconds: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ForeignResults:
+    """All that a source says about one search space."""
+
+    source: str
+    """Name of the source; tasks of one source are the same tasks in all of its spaces."""
+    space: str
+    metric: str
+    trials: list[ForeignTrial]
+    configurations: Mapping[str, dict[str, Any]]
+    """By the names that the source has for them; ``family`` among the keys where it is known."""
+    metafeatures: pd.DataFrame | None = None
+    """Tasks × features."""
+    tasks: pd.DataFrame | None = None
+    """Tasks × some of the fields of `TaskRecord`."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """What the reader left out already: reason -> how many trials."""
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import wrote, and what it left out and why."""
+
+    space: str
+    tasks: int
+    configurations: int
+    trials: int
+    """New trials; those that were in the store already are not among them."""
+    tasks_without_metafeatures: int
+    dropped: dict[str, int]
+    """Reason -> how many trials."""
+
+
+def add_foreign(store: Store, results: ForeignResults) -> ImportReport:
+    """Write results of other people into a store; doing it again changes nothing.
+
+    Raises:
+        StoreError: The store cannot be written.
+    """
+    dropped = dict(results.dropped)
+    by_task: dict[str, list[Trial]] = {}
+    for number, trial in _numbered(results, dropped):
+        by_task.setdefault(trial.task, []).append(_trial(results, number, trial))
+    before = store.info()["counts"]["trials"]
+    for task in by_task:
+        _add_task(store, results, task)
+    store.add_runs_of_trials({_run_id(results, task): trials for task, trials in by_task.items()})
+    described = set() if results.metafeatures is None else set(results.metafeatures.index)
+    return ImportReport(
+        space=results.space,
+        tasks=len(by_task),
+        configurations=len({trial.configuration_id for trials in by_task.values() for trial in trials}),
+        trials=store.info()["counts"]["trials"] - before,
+        tasks_without_metafeatures=len(set(by_task) - described),
+        dropped={reason: count for reason, count in dropped.items() if count},
+    )
+
+
+def _numbered(results: ForeignResults, dropped: dict[str, int]) -> Iterator[tuple[int, ForeignTrial]]:
+    """Yield the trials that are usable with a number in the run of their task, and count the others."""
+    numbers: dict[str, int] = {}
+    for trial in results.trials:
+        number = numbers[trial.task] = numbers.get(trial.task, -1) + 1
+        reason = _unusable(results, trial)
+        if reason is None:
+            yield number, trial
+        else:
+            dropped[reason] = dropped.get(reason, 0) + 1
+
+
+def _unusable(results: ForeignResults, trial: ForeignTrial) -> str | None:
+    if trial.configuration not in results.configurations:
+        return "the configuration is not described"
+    if trial.status == "ok" and math.isnan(trial.error):
+        return "not run"
+    if trial.status == "ok" and not math.isfinite(trial.error):
+        return "the error is infinite"
+    return None
+
+
+def _trial(results: ForeignResults, number: int, trial: ForeignTrial) -> Trial:
+    ok = trial.status == "ok"
+    return Trial(
+        number=number,
+        configuration={"space": results.space, **results.configurations[trial.configuration]},
+        source="imported",
+        status=trial.status,
+        error=trial.error if ok else None,
+        seed=trial.seed,
+        metrics={results.metric: trial.error} if ok else {},
+        seconds=trial.seconds if math.isfinite(trial.seconds) else 0.0,
+    )
+
+
+def _run_id(results: ForeignResults, task: str) -> str:
+    return f"import:{results.space}:{task}"
+
+
+def _add_task(store: Store, results: ForeignResults, task: str) -> None:
+    """Add a task with its metafeatures and its run; nothing of the run depends on where and when it was imported."""
+    fingerprint = f"{results.source}:{task}"
+    known = {} if results.tasks is None or task not in results.tasks.index else results.tasks.loc[task].to_dict()
+    known = {name: value for name, value in known.items() if not pd.isna(value)}
+    store.add_task(
+        TaskRecord(
+            **{"name": task, "type": "multiclass", "source": results.source, **known, "fingerprint": fingerprint}
+        )
+    )
+    if results.metafeatures is not None and task in results.metafeatures.index:
+        store.add_metafeatures(fingerprint, results.metafeatures.loc[task], results.source)
+    store.add_run(
+        RunRecord(
+            _run_id(results, task), fingerprint, results.space, results.metric, options={"source": results.source}
+        )
+    )
