@@ -6,7 +6,7 @@ hash of their content (seeded, hence as good as random), once; everything downst
 and the first m rows are a random sample of m rows.
 
 Columns are told apart by their cells, rows by their cells and the columns these stand in, classes by their rows: colour
-refinement as in Weisfeiler and Leman (1968), with as many rounds as it takes to tell all rows apart, at most `ROUNDS`.
+refinement as in Weisfeiler and Leman (1968), with as many rounds as it takes to tell rows apart, at most `ROUNDS`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from metafeatures.target import Target
 
 ROUNDS = 3
 BLOCK_COLUMNS = 32
+BLOCK_ROWS = 4096
 _MISSING = np.uint64(0x9E3779B97F4A7C15)
 _ODD = np.uint64(0xD6E8FEB86659FD93)
 _SHIFT = np.uint64(32)
@@ -34,7 +35,7 @@ def scramble(values: HashArray) -> HashArray:
 def row_order(columns: Columns, target: Target, seed: int) -> tuple[IntArray, HashArray]:
     """Row numbers in canonical order, and the key that each of them is sorted by, both ``(n,)``."""
     rows = _refined(columns, target)
-    if np.unique(rows).size < rows.size:
+    if not _only_copies_are_tied(columns, target, rows):
         rows = _without_symmetry(columns, target, rows)
     keys = scramble(rows + scramble(_occurrence(rows) + np.uint64(seed % 2**64)))
     order = np.argsort(keys, kind="stable")
@@ -63,16 +64,32 @@ def class_order(classes: IntArray, rows: HashArray) -> IntArray:
 
 
 def _refined(columns: Columns, target: Target) -> HashArray:
-    """A colour for each row, refined until all differ or nothing changes any more: ``(n,)``."""
+    """A colour for each row, refined until only copies share one or nothing changes any more: ``(n,)``."""
     rows = targets = _target_colours(target, np.zeros(target.classes.size, dtype=np.uint64))
     distinct = 0
     for _ in range(ROUNDS):
         rows = _row_colours(columns, _column_colours(columns, rows), targets)
         before, distinct = distinct, np.unique(rows).size
-        if distinct in (before, rows.size):
+        if distinct == before or _only_copies_are_tied(columns, target, rows):
             break
         targets = _target_colours(target, rows)
     return rows
+
+
+def _only_copies_are_tied(columns: Columns, target: Target, rows: HashArray) -> bool:
+    """Whether rows of equal colour are equal, so that their order cannot matter."""
+    order = np.argsort(rows, kind="stable")
+    tied = np.flatnonzero(rows[order][1:] == rows[order][:-1])
+    for first in range(0, tied.size, BLOCK_ROWS):
+        one = order[tied[first : first + BLOCK_ROWS]]
+        other = order[tied[first : first + BLOCK_ROWS] + 1]
+        if not np.array_equal(columns.numeric[one], columns.numeric[other], equal_nan=True):
+            return False
+        if not np.array_equal(columns.symbols[one], columns.symbols[other]):
+            return False
+        if not np.array_equal(target.values[one], target.values[other]):
+            return False
+    return True
 
 
 def _without_symmetry(columns: Columns, target: Target, rows: HashArray) -> HashArray:

@@ -61,7 +61,7 @@ def describe(
         X: ``(n, d)``; columns of any dtype, missing and infinite cells allowed.
         y: the target, by position; rows without one are left out.
         groups: which groups of features, out of `ALL_GROUPS` and `NAMED_SETS`; None: `DEFAULT_GROUPS`.
-        time_limit: seconds for the whole call; a group that exceeds its share leaves nan.
+        time_limit: seconds for the whole call; what a group has not computed within its share is nan.
         seed: of the sample.
         task_type: None: found out from ``y`` (`metafeatures.target.infer_task_type`).
         max_rows: size of the sample.
@@ -79,16 +79,17 @@ def describe(
     >>> float(vector["nr_class"]), float(vector["freq_class.mean"])
     (2.0, 0.5)
     """
-    start = time.monotonic()
     chosen = _chosen(groups)
+    end = time.monotonic() + time_limit
     table = Table(X, pd.Series(y), task_type=task_type, seed=seed, max_rows=max_rows)
+    start = time.monotonic()
     shares = np.cumsum([TIME_SHARES[group] for group in chosen])
     values: dict[str, float] = {}
     seconds: dict[str, float] = {}
     unfinished = []
     for group, share in zip(chosen, shares / shares[-1], strict=True):
         began = time.monotonic()
-        finished = _compute(group, table, start + time_limit * share, values)
+        finished = _compute(group, table, start + (end - start) * share, values)
         seconds[group] = time.monotonic() - began
         if not finished:
             unfinished.append(group)
