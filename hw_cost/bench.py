@@ -40,7 +40,7 @@ class Protocol:
     max_cv: float = 0.15
     """Refuse a figure whose quiet blocks vary more than this."""
     patience: int = 10
-    """Readings to wait for a quiet phase before a block is taken anyway."""
+    """Readings to wait for a quiet phase before a block is skipped."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Measurement:
     calls: int
     """Calls in them."""
     dropped: int
-    """Blocks that did not count because the reference drifted."""
+    """Blocks that did not count or were skipped because the reference was too slow."""
     reference_us: float
     """Floor of the reference, microseconds: it tells whether two measurements saw the machine in the same state."""
 
@@ -104,6 +104,7 @@ class Bench:
         self._readings: list[float] = []
         self._known_floor = floor_s
         self._blocks: dict[Hashable, list[_Block]] = {}
+        self._skipped: dict[Hashable, int] = {}
         self._calls_a_block: dict[Hashable, int] = {}
         for _ in range(20):
             self._read()
@@ -146,8 +147,11 @@ class Bench:
                 self._calls_a_block[key] = self._warm_up(calls[key])
             elif self._clock() >= deadline:
                 continue
-            self._settle()
-            self._blocks.setdefault(key, []).append(self._block(calls[key], self._calls_a_block[key]))
+            blocks = self._blocks.setdefault(key, [])
+            if self._settle() or not blocks:
+                blocks.append(self._block(calls[key], self._calls_a_block[key]))
+            else:
+                self._skipped[key] = self._skipped.get(key, 0) + 1
 
     def quiet(self, key: Hashable) -> np.ndarray:
         """Medians and 10th percentiles of the quiet blocks and their calls, ``(n_blocks, 3)``, seconds."""
@@ -180,12 +184,12 @@ class Bench:
             TooNoisy: too few quiet blocks, or they vary too much.
         """
         blocks, rules = self.quiet(key), self.protocol
-        dropped = len(self._blocks.get(key, ())) - len(blocks)
+        dropped = len(self._blocks.get(key, ())) - len(blocks) + self._skipped.get(key, 0)
         if len(blocks) < rules.accepted_blocks:
-            cv = _robust_cv(np.array([block.median for block in self._blocks.get(key, ())]))
             raise TooNoisy(
-                f"too noisy, CV = {cv:.2f}: only {len(blocks)} of {len(blocks) + dropped} blocks were quiet, at least "
-                f"{rules.accepted_blocks} are needed. Please try on a less busy machine or for longer."
+                f"too noisy, CV = {_robust_cv(np.array(self._readings)):.2f} of the reference: only {len(blocks)} of "
+                f"{len(blocks) + dropped} blocks were quiet, at least {rules.accepted_blocks} are needed. "
+                "Please try on a less busy machine or for longer."
             )
         medians = blocks[:, 0]
         cv = _robust_cv(medians)
@@ -219,12 +223,10 @@ class Bench:
         self._readings.append(reading)
         return reading
 
-    def _settle(self) -> None:
-        """Wait for a quiet phase, for a while."""
+    def _settle(self) -> bool:
+        """Wait for a quiet phase for a while; tell whether it came."""
         limit = self.floor_s * (1 + self.protocol.drift)
-        for _ in range(self.protocol.patience):
-            if self._read() <= limit:
-                return
+        return any(self._read() <= limit for _ in range(self.protocol.patience))
 
     def _block(self, call: Call, n_calls: int) -> _Block:
         before = len(self._readings) - 1

@@ -8,16 +8,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
 from hw_cost.bench import Bench, Call, Measurement, Protocol, TooNoisy
+from hw_cost.correction import fit_correction
 from hw_cost.devices import Device
 from hw_cost.networks import Network, random_networks
 from hw_cost.onnx_writer import write_onnx
 from hw_cost.probes import Probe, all_probes, baseline_of
 from hw_cost.sessions import N_BATCHES, caller, open_session, pinned, random_feeds, reference_call
 from hw_cost.table import LatencyTable
-from hw_cost.table_format import Correction, Row
+from hw_cost.table_format import Row
 from hw_cost.validate import compare
 
 Progress = Callable[[str, int, int], None]
@@ -26,6 +25,8 @@ Progress = Callable[[str, int, int], None]
 PROTOCOL = Protocol(block_s=0.002, min_blocks=8, accepted_blocks=4, tolerance=0.03)
 GROUP = 16
 """Probes that are open at a time and measured interleaved."""
+PASSES = 3
+"""Times that a kernel is tried when noise kept it from being measured."""
 LOST_SHARE = 0.3
 """Refuse a table when more than this share of its kernels could not be measured."""
 CORRECTION_SEED, CERTIFICATE_SEED = 1_000, 2_000
@@ -101,39 +102,6 @@ def build_table(
     )
 
 
-def fit_correction(table: LatencyTable, measured: Sequence[tuple[Network, Measurement]]) -> Correction:
-    """Fit latency = base + scale * sum of kernels by least squares of the relative error.
-
-    The spread is the error on each network of a fit to the others, widened for their small number.
-
-    Raises:
-        TooNoisy: fewer than three networks could be measured.
-    """
-    if len(measured) < 3:
-        raise TooNoisy(f"too noisy: only {len(measured)} whole networks could be measured, at least 3 are needed")
-    plain = replace(table, correction=Correction())
-    sums = np.array([1e3 * plain.predict(network.graph).latency_ms for network, _ in measured])
-    times = np.array([1e3 * figure.median_ms for _, figure in measured])
-    base, scale = _affine(sums, times)
-    errors = []
-    for k in range(len(sums)):
-        others = np.arange(len(sums)) != k
-        b, s = _affine(sums[others], times[others])
-        errors.append(np.log(max(b + s * sums[k], 1e-3) / times[k]))
-    n = len(errors)
-    spread = max(0.02, float(np.sqrt(np.mean(np.square(errors))) * (1 + 2 / n)))
-    return Correction(base, scale, spread, n)
-
-
-def _affine(sums: np.ndarray, times: np.ndarray) -> tuple[float, float]:
-    """Return base and scale of least relative squares; the base stays above minus half the shortest sum."""
-    design = np.column_stack([np.ones_like(sums), sums]) / times[:, None]
-    (base, scale), *_ = np.linalg.lstsq(design, np.ones_like(sums), rcond=None)
-    if base < -0.5 * sums.min() or scale <= 0:
-        base, scale = 0.0, float(np.median(times / sums))
-    return float(base), float(scale)
-
-
 def measure_networks(
     bench: Bench, networks: Sequence[Network], threads: int, time_limit_s: float, report: Progress, stage: str
 ) -> list[tuple[Network, Measurement]]:
@@ -175,7 +143,7 @@ def _measure_kernels(
     baselines: dict[str, Call] = {}
     waiting = [name for name in probes if name not in known]
     rows = dict(known)
-    while waiting:
+    for _ in range(PASSES):
         for group in _groups(waiting):
             _measure_group(bench, [probes[name] for name in group], device.threads, baselines, deadline)
             rows |= _rows(bench, [probes[name] for name in group])

@@ -77,7 +77,7 @@ def _encoder(operation: Operation, batch: int, _: int) -> Sizes:
 def _concat(operation: Operation, batch: int, _: int) -> Sizes:
     parts = len(operation.inputs) + len(operation.parameters)
     rows, width = row_sizes(operation, batch)
-    return {"pieces": rows * parts, "bytes": rows * width * item_bytes(operation)}
+    return {"parts": parts, "rows": rows, "bytes": rows * width * item_bytes(operation)}
 
 
 def _trees(operation: Operation, batch: int, working_set: int) -> Sizes:
@@ -110,7 +110,7 @@ SIZE_NAMES = {
     "rowwise": ("rows", "width"),
     "gather": ("lookups", "bytes"),
     "encoder": ("elements", "n_keys"),
-    "concat": ("pieces", "bytes"),
+    "concat": ("parts", "rows", "bytes"),
     "trees": ("rows", "trees", "leaves", "outputs", "working_set"),
     "call": ("inputs", "strings"),
     "other": ("flops", "bytes"),

@@ -71,7 +71,7 @@ def _inputs(graph: OpGraph, random: np.random.Generator, *, embed: bool) -> tupl
 
 
 def _codes(graph: OpGraph, random: np.random.Generator) -> tuple[str, int, int]:
-    n_columns, n_words = _log_uniform(random, 1, 60), _log_uniform(random, 4, 500)
+    n_columns, n_words = _log_uniform(random, 2, 60), _log_uniform(random, 4, 500)
     shape, n_cells = (BATCH, n_columns), n_columns * (n_words + 1)
     text = graph.input("categorical", shape, dtype="string")
     entries = graph.add("LabelEncoder", text, output=shape, dtype="string", n_keys=n_words)

@@ -146,11 +146,12 @@ def _ensemble_sizes(values: Mapping[str, Any]) -> dict[str, int]:
         n_leaves = len(values.get("leaf_targetids", ()))
         return {"n_trees": len(values.get("tree_roots", ())), "n_leaves": n_leaves, "depth": n_leaves.bit_length()}
     keys = list(zip(values["nodes_treeids"], values["nodes_nodeids"], strict=True))
-    leaf = [mode == b"LEAF" for mode in values["nodes_modes"]]
-    depth: dict[tuple[int, int], int] = {}
-    children = zip(values["nodes_truenodeids"], values["nodes_falsenodeids"], strict=True)
-    for key, is_leaf, pair in zip(keys, leaf, children, strict=True):  # parents stand before their children
-        level = depth.setdefault(key, 0)
-        if not is_leaf:
-            depth.update({(key[0], child): level + 1 for child in pair})
-    return {"n_trees": len(set(values["nodes_treeids"])), "n_leaves": sum(leaf), "depth": max(depth.values())}
+    branches = zip(keys, values["nodes_modes"], values["nodes_truenodeids"], values["nodes_falsenodeids"], strict=True)
+    children = {key: ((key[0], true), (key[0], false)) for key, mode, true, false in branches if mode != b"LEAF"}
+    level = set(keys) - {child for pair in children.values() for child in pair}
+    depth = -1
+    while level:
+        depth += 1
+        level = {child for key in level if key in children for child in children[key]}
+    n_trees = len(set(values["nodes_treeids"]))
+    return {"n_trees": n_trees, "n_leaves": len(keys) - len(children), "depth": depth}

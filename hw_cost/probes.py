@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from scipy.stats import qmc
 
 from hw_cost.graph import BATCH, OpGraph, Parameter
 from hw_cost.kernels import Kernel, kernels_of
 
 MAX_COPIES = 48
+PRIMES = (2, 3, 5, 7)
 INPUT = "x"
 
 Add = Callable[[OpGraph, str, int], str]
@@ -192,11 +192,26 @@ def trees(n_trees: int, leaves: int, outputs: int, rows: int, max_leaves: int = 
 
 
 def _spread(n: int, *ranges: tuple[float, float], seed: int) -> Iterator[list[int]]:
-    """Return `n` points spread evenly over the logarithms of the ranges (Halton 1960)."""
-    points = qmc.Halton(len(ranges), seed=seed).random(n)
+    """Yield `n` points spread evenly over the logarithms of the ranges: a Halton (1960) sequence, shifted at random."""
+    shift = np.random.default_rng(seed).random(len(ranges))
     low, high = np.log(np.array(ranges)).T
-    for point in np.exp(low + points * (high - low)):
-        yield [int(round(value)) for value in point]
+    for k in range(1, n + 1):
+        point = (np.array([_radical_inverse(k, base) for base in PRIMES[: len(ranges)]]) + shift) % 1
+        yield [int(round(value)) for value in np.exp(low + point * (high - low))]
+
+
+def _radical_inverse(k: int, base: int) -> float:
+    """Mirror the digits of k at the point.
+
+    >>> [_radical_inverse(k, 2) for k in (1, 2, 3)]
+    [0.5, 0.25, 0.75]
+    """
+    value, digit = 0.0, 1.0
+    while k:
+        digit /= base
+        value += digit * (k % base)
+        k //= base
+    return value
 
 
 def all_probes(*, quick: bool = False, seed: int = 0) -> list[Probe]:
@@ -219,7 +234,8 @@ def all_probes(*, quick: bool = False, seed: int = 0) -> list[Probe]:
     probes += [trees(n, leaves, max(1, outputs), max(1, rows)) for n, leaves, outputs, rows in ensembles]
     probes += [call_probe(n_inputs) for n_inputs in (1, 2)]
     probes += [call_probe(2, strings, rows) for strings, rows in ((1, 1), (4, 1), (16, 1), (64, 1), (8, 64))]
-    return probes
+    order = np.random.default_rng(seed).permutation(len(probes))  # a busy phase must not take all of one operator
+    return [probes[position] for position in order]
 
 
 def _small_probes() -> list[Callable[[int, int], Probe]]:

@@ -49,7 +49,9 @@ def _elementwise(s: Sizes) -> list[float]:
 
 
 def _rowwise(s: Sizes) -> list[float]:
-    return [1, s["rows"], s["rows"] * s["width"], s["width"]]
+    rows, width = s["rows"], s["width"]
+    elements = rows * width
+    return [1, rows, width, width * _ramp(width, 10, 12), elements, elements * _ramp(elements, 16, 19)]
 
 
 def _gather(s: Sizes) -> list[float]:
@@ -61,7 +63,7 @@ def _encoder(s: Sizes) -> list[float]:
 
 
 def _concat(s: Sizes) -> list[float]:
-    return [1, s["pieces"], s["bytes"]]
+    return [1, s["parts"], s["rows"], s["parts"] * s["rows"], s["bytes"]]
 
 
 def _call(s: Sizes) -> list[float]:

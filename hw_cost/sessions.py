@@ -131,8 +131,10 @@ def pinned(threads: int = 1) -> Iterator[tuple[int, ...] | None]:
     chosen = tuple(sorted(ranked[:threads]))
     try:
         os.sched_setaffinity(0, chosen)
-        yield chosen
     except OSError:
         yield None
+        return
+    try:
+        yield chosen
     finally:
         os.sched_setaffinity(0, before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -17,10 +17,12 @@ from hw_cost.graph import OpGraph
 from hw_cost.kernels import Kernel, kernels_of, kernels_of_onnx, work_of
 from hw_cost.onnx_reader import OnnxModel
 from hw_cost.regression import Fit, fit_kernels
-from hw_cost.table_format import Correction, Row, read_document, write_document
+from hw_cost.table_format import GROUPS, Correction, Row, read_document, write_document
 
 LEVEL_Z = 1.645
 """Half width of a 90 % interval in standard deviations."""
+ENOUGH = 3
+"""Kernels of an operator below which it counts as unseen."""
 UNSEEN_SPREAD = math.log(2)
 """Standard deviation of the logarithmic error of an operator that was never measured."""
 
@@ -108,7 +110,7 @@ class LatencyTable:
         strangers = [cost for cost in costs if cost.known != "measured"]
         extra = sum(cost.latency_us * cost.spread for cost in strangers) / total
         spread = math.hypot(self.correction.spread, extra)
-        latency_ms = 1e-3 * self.correction.apply(total)
+        latency_ms = 1e-3 * self.correction.apply(group_sums(costs))
         factor = math.exp(LEVEL_Z * spread)
         coverage = 1 - sum(cost.latency_us for cost in strangers) / total
         return Cost(latency_ms, latency_ms / factor, latency_ms * factor, max(0.0, coverage), tuple(costs))
@@ -116,7 +118,7 @@ class LatencyTable:
     def kernel_cost(self, kernel: Kernel) -> KernelCost:
         """Return the cost of one kernel from its operator's fit, or widely from those of its kind or from all."""
         fit = self._fits.get(kernel.op)
-        if fit is not None:
+        if fit is not None and fit.n >= ENOUGH:
             excess = fit.excess(kernel.sizes)
             known = "measured" if excess <= 1.5 else "extrapolated"
             return KernelCost(kernel, fit.predict(kernel.sizes), fit.spread + 0.1 * math.log(excess), known)
@@ -147,6 +149,15 @@ class LatencyTable:
         for row in self.rows:
             groups[group(row.kernel)].append(row)
         return {name: _fit(rows) for name, rows in groups.items()}
+
+
+def group_sums(costs: Iterable[KernelCost]) -> dict[str, float]:
+    """Return microseconds of kernels by the groups that a correction scales."""
+    sums = dict.fromkeys(GROUPS, 0.0)
+    for cost in costs:
+        kind = cost.kernel.kind
+        sums[kind if kind in sums else "small"] += cost.latency_us
+    return sums
 
 
 def _fit(rows: list[Row]) -> Fit:

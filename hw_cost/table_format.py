@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from hw_cost.devices import Device
 from hw_cost.kernels import SIZE_NAMES, Kernel
 
 FORMAT, SCHEMA_VERSION = "metaml latency table", 1
+GROUPS = ("dense", "trees", "small")
+"""Kernels that a correction scales on their own: those of the kinds dense and trees, and all others."""
 UNITS = {"latency": "us", "working_set": "bytes", "bytes": "bytes"}
 
 
@@ -41,18 +43,23 @@ class Row:
 
 @dataclass(frozen=True)
 class Correction:
-    """From the sum of kernels to a network: latency = base + scale * sum, fitted on networks measured end to end."""
+    """From the sums of kernels to a network: latency = base + sum over groups of scale * sum of the group's kernels.
+
+    Fitted on networks that were measured end to end.
+    """
 
     base_us: float = 0.0
-    scale: float = 1.0
+    scales: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(GROUPS, 1.0))
+    """Group of kernels, one of `GROUPS`, -> factor."""
     spread: float = 0.25
     """Standard deviation of the logarithmic error that remains."""
     networks: int = 0
     """Networks behind the fit; 0 means that nothing was corrected."""
 
-    def apply(self, total_us: float) -> float:
-        """Return microseconds of a network whose kernels add up to `total_us`."""
-        return self.base_us + self.scale * total_us
+    def apply(self, sums_us: Mapping[str, float]) -> float:
+        """Return microseconds of a network from the sums of its kernels by group; never less than half their sum."""
+        total = sum(sums_us.values())
+        return max(0.5 * total, self.base_us + sum(self.scales[group] * value for group, value in sums_us.items()))
 
 
 def write_document(path: str | Path, table: Mapping[str, Any]) -> None:
@@ -138,8 +145,11 @@ def _read_row(where: str, value: Any) -> Row:
 
 
 def _read_correction(path: str | Path, value: Mapping[str, Any]) -> Correction:
-    correction = Correction(**value)
-    numbers = (correction.base_us, correction.scale, correction.spread)
-    if not all(math.isfinite(number) for number in numbers) or correction.scale <= 0 or correction.spread <= 0:
-        raise TableError(f"{path}: the correction must be finite with positive scale and spread, got {correction}")
+    try:
+        correction = Correction(**value)
+        numbers = (correction.base_us, correction.spread, *(correction.scales[group] for group in GROUPS))
+    except (TypeError, KeyError) as error:
+        raise TableError(f"{path}: the correction must have {[f.name for f in fields(Correction)]}") from error
+    if not all(math.isfinite(number) for number in numbers) or min(numbers[1:]) <= 0:
+        raise TableError(f"{path}: the correction must be finite with positive scales and spread, got {correction}")
     return correction

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
 
 from hw_cost.measure import measure_latency
 from hw_cost.onnx_reader import OnnxModel
@@ -64,4 +63,11 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
     """
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return 1.0
-    return round(float(np.corrcoef(rankdata(a), rankdata(b))[0, 1]), 6)
+    return round(float(np.corrcoef(_ranks(a), _ranks(b))[0, 1]), 6)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Rank of each value, equal ones share their mean rank."""
+    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: np.ndarray = (np.cumsum(counts) - (counts + 1) / 2)[group]
+    return ranks

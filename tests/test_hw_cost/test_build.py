@@ -1,0 +1,220 @@
+"""Building, resuming, validating and adapting with a plan of a few kernels and lenient rules."""
+
+import pytest
+
+import hw_cost.build
+import hw_cost.shipped
+from hw_cost.bench import Bench, Measurement, Protocol, TooNoisy
+from hw_cost.build import Plan, build_table
+from hw_cost.correction import fit_correction
+from hw_cost.devices import Device
+from hw_cost.kernels import kernels_of
+from hw_cost.networks import random_networks
+from hw_cost.onnx_writer import write_onnx
+from hw_cost.probes import all_probes, baseline_of, call_probe, dense, encoder, trees, unary
+from hw_cost.sessions import open_session
+from hw_cost.shipped import adapt, nearest_table, table_for
+from hw_cost.table import LatencyTable, group_sums
+from hw_cost.validate import compare, validate
+
+from .conftest import make_table
+
+LENIENT = Protocol(block_s=0.0005, min_blocks=3, accepted_blocks=1, drift=1e6, max_cv=1e6, tolerance=10.0, patience=1)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    probes = [dense(None, n, n, 1, 10**5) for n in (16, 64, 256)]
+    probes += [unary("Gelu", 256, 1), encoder(9, 4, 1), trees(20, 8, 2, 1), call_probe(1), call_probe(2, 4)]
+    monkeypatch.setattr(Plan, "make", lambda **_: Plan(probes, 3, 3))
+    monkeypatch.setattr(hw_cost.build, "PROTOCOL", LENIENT)
+    monkeypatch.setattr(hw_cost.build, "LOST_SHARE", 1.0)  # on a busy machine a small kernel may drown
+
+
+def test_a_table_is_built_corrected_and_certified(tiny, tmp_path):
+    told = []
+    table = build_table(time_limit_s=8, progress=lambda *step: told.append(step), resume=tmp_path / "part.json")
+    assert {row.kernel.op for row in table.rows} <= {"Gemm", "Gelu", "LabelEncoder", "TreeEnsembleRegressor", "Call"}
+    assert all(row.low_us <= row.latency_us <= row.high_us for row in table.rows)
+    assert table.correction.networks == 3 and table.certificate["n"] == 3
+    assert table.provenance["kernels_planned"] == 8
+    assert [stage for stage, _, _ in told if stage != "kernels"] == ["networks", "validation"]
+    table.save(tmp_path / "table.json")
+    assert LatencyTable.load(tmp_path / "table.json").predict(random_networks(1)[0].graph).latency_ms > 0
+
+
+def test_a_build_goes_on_where_it_was_stopped(tiny, tmp_path, monkeypatch):
+    path = tmp_path / "part.json"
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(hw_cost.build, "measure_networks", stop)
+        with pytest.raises(KeyboardInterrupt):
+            build_table(time_limit_s=8, resume=path)
+    kept = {str(row.kernel) for row in LatencyTable.load(path).rows if row.kernel.op != "Call"}
+    measured = []
+    real = hw_cost.build._probe_call
+    monkeypatch.setattr(hw_cost.build, "_probe_call", lambda p, t: measured.append(str(p.kernel)) or real(p, t))
+    table = build_table(time_limit_s=8, resume=path)
+    assert kept <= {str(row.kernel) for row in table.rows}
+    assert not kept & set(measured)
+
+
+def test_a_table_of_another_device_is_not_resumed(tiny, tmp_path):
+    other = Device.from_json(Device.here().to_json() | {"cpu": "Another"})
+    table = make_table()
+    LatencyTable(other, table.rows).save(tmp_path / "part.json")
+    with pytest.raises(ValueError, match="measured on another device .it differs in cpu"):
+        build_table(resume=tmp_path / "part.json")
+    with pytest.raises(ValueError, match="built on the device itself; this machine differs in cpu"):
+        build_table(other)
+
+
+def test_a_build_drowned_in_noise_is_refused(tiny, monkeypatch):
+    monkeypatch.setattr(hw_cost.build, "LOST_SHARE", 0.3)
+    monkeypatch.setattr(hw_cost.build, "PROTOCOL", Protocol(block_s=0.0005, drift=-0.99, patience=1))
+    with pytest.raises(TooNoisy, match="too noisy: 8 of 8 kernels could not be measured"):
+        build_table(time_limit_s=1)
+
+
+def test_every_probe_runs():
+    for probed in all_probes(quick=True)[::4]:
+        open_session(write_onnx(probed.graph, outputs=[probed.output]), optimise=False)
+        open_session(write_onnx(baseline_of(probed).graph), optimise=False)
+
+
+def test_probes_are_distinct_and_the_same_each_time():
+    names = [str(probed.kernel) for probed in all_probes()]
+    assert names == [str(probed.kernel) for probed in all_probes()]
+    assert len(set(names)) > 0.95 * len(names)
+
+
+def measurement(ms: float) -> Measurement:
+    return Measurement(ms, ms, ms, ms, 0.0, 10, 100, 0, 9.0)
+
+
+def measured_by(table, scales, base, n):
+    """Networks that take exactly base + scales * sums."""
+    pairs = []
+    for network in random_networks(n, seed=11):
+        sums = group_sums([table.kernel_cost(kernel) for kernel in kernels_of(network.graph)])
+        pairs.append((network, measurement(1e-3 * (base + sum(scales[group] * sums[group] for group in sums)))))
+    return pairs
+
+
+def test_a_correction_finds_a_common_scale():
+    table = make_table()
+    scales = {"dense": 1.3, "trees": 1.3, "small": 1.3}
+    correction = fit_correction(table, measured_by(table, scales, 0.0, 18))
+    assert correction.scales == pytest.approx(scales, rel=0.02)
+    assert correction.spread == pytest.approx(0.02) and correction.networks == 18
+
+
+def test_a_correction_tells_groups_apart():
+    table = make_table()
+    correction = fit_correction(table, measured_by(table, {"dense": 2.0, "trees": 1.0, "small": 1.0}, 2.0, 18))
+    assert correction.scales["dense"] > 1.5 > correction.scales["small"]
+
+
+def test_two_networks_are_too_few_for_a_correction():
+    table = make_table()
+    with pytest.raises(TooNoisy, match="only 2 whole networks"):
+        fit_correction(table, measured_by(table, dict.fromkeys(("dense", "trees", "small"), 1.0), 0.0, 2))
+
+
+def test_validation_of_exact_predictions():
+    table = make_table()
+    costs = [table.predict(network.graph) for network in random_networks(6)]
+    assert compare([(cost, cost.latency_ms) for cost in costs]) == {
+        "n": 6,
+        "mape": 0.0,
+        "median_ape": 0.0,
+        "within_5pct": 1.0,
+        "within_10pct": 1.0,
+        "spearman": 1.0,
+        "interval_coverage": 1.0,
+    }
+    off = compare([(cost, 2 * cost.latency_ms) for cost in costs])
+    assert off["mape"] == pytest.approx(50) and off["within_10pct"] == 0
+
+
+def test_models_are_validated(monkeypatch):
+    monkeypatch.setattr("hw_cost.measure.Protocol", lambda: LENIENT)
+    models = [write_onnx(network.graph) for network in random_networks(3)]
+    assert validate(make_table(), models, time_limit_s=0.5)["n"] == 3
+
+
+def device(**changes) -> Device:
+    return Device.from_json(Device.here().to_json() | changes)
+
+
+def test_the_nearest_table_agrees_in_what_tells_most():
+    rows = make_table().rows
+    tables = [
+        LatencyTable(device(cpu="A", threads=4), rows),
+        LatencyTable(device(cpu="B"), rows),
+        LatencyTable(device(cpu="A", runtime="torch"), rows),
+    ]
+    assert nearest_table(device(cpu="A"), tables).device.cpu == "B", "threads tell more than the processor"
+    assert nearest_table(device(cpu="A", threads=4), tables).device.cpu == "A"
+    with pytest.raises(ValueError, match="No latency table of the runtime 'tensorrt' is known"):
+        nearest_table(device(runtime="tensorrt"), tables)
+
+
+@pytest.fixture
+def foreign(monkeypatch, tmp_path):
+    """A shipped table of another machine."""
+    table = make_table()
+    LatencyTable(device(cpu="Foreign"), table.rows, table.correction, 9.0, None, table.provenance).save(
+        tmp_path / "shipped.json"
+    )
+    monkeypatch.setattr(hw_cost.shipped, "SHIPPED", tmp_path)
+    monkeypatch.setattr(hw_cost.shipped, "Protocol", lambda **_: LENIENT)
+    monkeypatch.setattr(hw_cost.shipped, "N_ADAPTATION", 3)
+
+
+def test_an_unknown_machine_adapts_the_nearest_table_and_keeps_it(foreign, tmp_path):
+    here = Device.here()
+    table, how = table_for(here, cache_dir=tmp_path / "cache", time_limit_s=2)
+    assert "adapted from the table of Foreign by 3 networks measured here" in how
+    assert table.device.same_machine(here) and table.correction.networks == 3
+    again, how_again = table_for(here, cache_dir=tmp_path / "cache", time_limit_s=0)
+    assert again.correction.networks == 3 and how_again == how
+
+
+def test_a_built_table_is_preferred_to_an_adapted_one(foreign, tmp_path):
+    cache = tmp_path / "cache"
+    table_for(Device.here(), cache_dir=cache, time_limit_s=2)
+    make_table().save(cache / "built.json")
+    (cache / "broken.json").write_text("{")
+    table, how = table_for(Device.here(), cache_dir=cache)
+    assert table.provenance["kind"] == "test" and how.startswith("built on this machine")
+
+
+def test_on_a_busy_machine_foreign_numbers_come_with_a_wide_interval_and_are_said_aloud(foreign, monkeypatch, tmp_path):
+    def refuse(*_: object, **__: object) -> LatencyTable:
+        raise TooNoisy("too noisy, CV = 0.90")
+
+    monkeypatch.setattr(hw_cost.shipped, "adapt", refuse)
+    table, how = table_for(Device.here(), cache_dir=tmp_path / "cache")
+    cost = table.predict(random_networks(1)[0].graph)
+    assert cost.high_ms > 3 * cost.latency_ms
+    assert "another machine (Foreign)" in how and "too noisy, CV = 0.90" in how
+    assert not (tmp_path / "cache").exists(), "such a table is not kept"
+
+
+def test_adapting_keeps_the_rows_and_says_whose_they_are(foreign):
+    table = adapt(make_table(), device(cpu="New"), time_limit_s=1)
+    assert table.device.cpu == "New" and table.rows == make_table().rows
+    assert table.provenance["adapted_from"] == Device.here().to_json() | {
+        "load": table.provenance["adapted_from"]["load"]
+    }
+
+
+def test_a_bench_can_be_shared():
+    bench = Bench(lambda: None, LENIENT)
+    networks = random_networks(2)
+    measured = hw_cost.build.measure_networks(bench, networks, 1, 0.2, lambda *_: None, "networks")
+    assert [network.name for network, _ in measured] == [network.name for network in networks]

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hw_cost.kernels import SIZE_NAMES
+from hw_cost.regression import QUANTITIES, fit_kernels
+
+TOP = {"rows": 300, "n_in": 5000, "n_out": 2000, "working_set": 10**8, "trees": 500}
+
+
+def random_sizes(kind: str, random: np.random.Generator) -> dict[str, int]:
+    sizes = {name: int(np.exp(random.uniform(0, np.log(TOP.get(name, 10_000))))) for name in SIZE_NAMES[kind]}
+    if kind == "trees":
+        sizes["leaves"] = sizes["trees"] * int(random.integers(2, 64))
+    return sizes
+
+
+def test_a_law_made_of_its_quantities_is_found():
+    random = np.random.default_rng(0)
+    sizes = [random_sizes("gather", random) for _ in range(40)]
+    latencies = np.array([0.3 + 0.01 * s["lookups"] + 2e-5 * s["lookups"] * s["bytes"] for s in sizes])
+    fit = fit_kernels("gather", sizes, latencies)
+    assert fit.weights == pytest.approx((0.3, 0.01, 2e-5), rel=1e-3)
+    assert fit.spread == pytest.approx(0.02), "its floor"
+    assert fit.predict({"lookups": 100, "bytes": 8}) == pytest.approx(0.3 + 1 + 0.016, rel=1e-3)
+
+
+def test_noise_shows_in_the_spread():
+    random = np.random.default_rng(1)
+    sizes = [random_sizes("encoder", random) for _ in range(60)]
+    latencies = np.array([(0.3 + 0.01 * s["elements"]) * np.exp(random.normal(0, 0.1)) for s in sizes])
+    assert 0.07 < fit_kernels("encoder", sizes, latencies).spread < 0.15
+
+
+@pytest.mark.parametrize("kind", QUANTITIES)
+@given(seed=st.integers(0, 1000), data=st.data())
+def test_no_prediction_falls_when_a_size_grows(kind, seed, data):
+    random = np.random.default_rng(seed)
+    sizes = [random_sizes(kind, random) for _ in range(12)]
+    fit = fit_kernels(kind, sizes, np.exp(random.uniform(-1, 6, size=12)))
+    small = random_sizes(kind, random)
+    name = data.draw(st.sampled_from([name for name in SIZE_NAMES[kind] if name != "trees"]))
+    large = small | {name: small[name] * data.draw(st.integers(1, 50))}
+    assert 0 < fit.predict(small) <= fit.predict(large) * (1 + 1e-9)
+
+
+def test_beyond_what_was_measured_is_told():
+    sizes = [{"elements": n, "n_keys": 4} for n in (1, 10, 100)]
+    fit = fit_kernels("encoder", sizes, np.array([0.4, 0.5, 1.5]))
+    assert fit.excess({"elements": 50, "n_keys": 4}) == 1
+    assert fit.excess({"elements": 1000, "n_keys": 4}) == pytest.approx(10)
+
+
+def test_one_kernel_is_enough_for_a_wide_estimate():
+    fit = fit_kernels("rowwise", [{"rows": 1, "width": 64}], np.array([0.5]))
+    assert fit.predict({"rows": 1, "width": 64}) == pytest.approx(0.5, rel=1e-3)
+    assert fit.spread > 0.5
