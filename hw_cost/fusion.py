@@ -37,9 +37,10 @@ def executed(graph: OpGraph) -> list[Operation]:
         elif operation.op == "Sigmoid" and reader is not None and _is_gate(graph, name, str(follower)):
             operations.append(replace(operation, op="QuickGelu"))
             done.add(str(follower))
+        elif operation.op in EXPANSIONS:
+            operations += [replace(operation, op=op) for op in EXPANSIONS[operation.op]]
         else:
-            expanded = EXPANSIONS.get(operation.op, (operation.op,))
-            operations += [replace(operation, op=op) for op in expanded]
+            operations.append(operation)
     return operations
 
 

@@ -20,6 +20,7 @@ def measure_latency(
     threads: int = ...,
     time_limit_s: float = ...,
     feeds: Feeds | None = ...,
+    reference_us: float | None = ...,
     seed: int = ...,
 ) -> Measurement: ...
 
@@ -32,6 +33,7 @@ def measure_latency(
     threads: int = ...,
     time_limit_s: float = ...,
     feeds: Feeds | None = ...,
+    reference_us: float | None = ...,
     seed: int = ...,
 ) -> list[Measurement]: ...
 
@@ -43,6 +45,7 @@ def measure_latency(
     threads: int = 1,
     time_limit_s: float = 2.0,
     feeds: Feeds | None = None,
+    reference_us: float | None = None,
     seed: int = 0,
 ) -> Measurement | list[Measurement]:
     """Measure the wall time of ``session.run`` from Python on raw inputs.
@@ -56,15 +59,17 @@ def measure_latency(
         threads: threads of onnxruntime.
         time_limit_s: wall time for all models together, without opening them.
         feeds: input name -> rows to cut batches from; random numbers and a few texts when None.
+        reference_us: floor of the reference in an earlier measurement or table of this machine; with it a machine that
+            is busy all the time is refused, instead of being taken for a slow one.
         seed: of the random rows and of the order of the blocks.
 
     Raises:
         TooNoisy: the machine was too busy for a figure that can be trusted.
     """
     many = isinstance(models, list)
-    protocol = Protocol()
     with pinned(threads):
-        bench = Bench(reference_call(), protocol, seed=seed)
+        floor_s = None if reference_us is None else 1e-6 * reference_us
+        bench = Bench(reference_call(), Protocol(), seed=seed, floor_s=floor_s)
         measured = measure_on(
             bench,
             models if isinstance(models, list) else [models],

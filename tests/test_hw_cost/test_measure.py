@@ -95,3 +95,9 @@ def test_pinning_that_is_not_allowed_is_no_error(monkeypatch):
     monkeypatch.setattr(os, "sched_setaffinity", refuse, raising=False)
     with pinned(1) as cpus:
         assert cpus is None
+
+
+def test_a_known_reference_refuses_a_machine_that_is_slower_now(monkeypatch):
+    monkeypatch.setattr(hw_cost.measure, "Protocol", Protocol)
+    with pytest.raises(TooNoisy, match="of the reference"):
+        measure_latency(write_onnx(perceptron(8)), time_limit_s=0.1, reference_us=1e-3)
