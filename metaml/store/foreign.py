@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
+from sqlalchemy import Connection
 
+from metaml.store import rows
 from metaml.store.records import RunRecord, TaskRecord
 from metaml.store.store import Store
-from metaml.trial import Status, Trial
+from metaml.trial import Status, Trial, configuration_id
 
 
 @dataclass(frozen=True)
@@ -71,18 +73,22 @@ def add_foreign(store: Store, results: ForeignResults) -> ImportReport:
         StoreError: The store cannot be written.
     """
     dropped = dict(results.dropped)
+    configurations = {name: {"space": results.space, **values} for name, values in results.configurations.items()}
     by_task: dict[str, list[Trial]] = {}
+    used: set[str] = set()
     for number, trial in _numbered(results, dropped):
-        by_task.setdefault(trial.task, []).append(_trial(results, number, trial))
+        used.add(trial.configuration)
+        by_task.setdefault(trial.task, []).append(_trial(results, number, trial, configurations[trial.configuration]))
     before = store.info()["counts"]["trials"]
-    for task in by_task:
-        _add_task(store, results, task)
-    store.add_runs_of_trials({_run_id(results, task): trials for task, trials in by_task.items()})
+    with store.writing() as connection:
+        for task, trials in by_task.items():
+            _insert_task(connection, results, task)
+            rows.insert_trials(connection, _run_id(results, task), trials)
     described = set() if results.metafeatures is None else set(results.metafeatures.index)
     return ImportReport(
         space=results.space,
         tasks=len(by_task),
-        configurations=len({trial.configuration_id for trials in by_task.values() for trial in trials}),
+        configurations=len({configuration_id(configurations[name]) for name in used}),
         trials=store.info()["counts"]["trials"] - before,
         tasks_without_metafeatures=len(set(by_task) - described),
         dropped={reason: count for reason, count in dropped.items() if count},
@@ -111,11 +117,11 @@ def _unusable(results: ForeignResults, trial: ForeignTrial) -> str | None:
     return None
 
 
-def _trial(results: ForeignResults, number: int, trial: ForeignTrial) -> Trial:
+def _trial(results: ForeignResults, number: int, trial: ForeignTrial, configuration: dict[str, Any]) -> Trial:
     ok = trial.status == "ok"
     return Trial(
         number=number,
-        configuration={"space": results.space, **results.configurations[trial.configuration]},
+        configuration=configuration,
         source="imported",
         status=trial.status,
         error=trial.error if ok else None,
@@ -129,20 +135,16 @@ def _run_id(results: ForeignResults, task: str) -> str:
     return f"import:{results.space}:{task}"
 
 
-def _add_task(store: Store, results: ForeignResults, task: str) -> None:
+def _insert_task(connection: Connection, results: ForeignResults, task: str) -> None:
     """Add a task with its metafeatures and its run; nothing of the run depends on where and when it was imported."""
     fingerprint = f"{results.source}:{task}"
-    known = {} if results.tasks is None or task not in results.tasks.index else results.tasks.loc[task].to_dict()
-    known = {name: value for name, value in known.items() if not pd.isna(value)}
-    store.add_task(
-        TaskRecord(
-            **{"name": task, "type": "multiclass", "source": results.source, **known, "fingerprint": fingerprint}
-        )
-    )
+    known: dict[str, Any] = {"name": task, "type": "multiclass", "source": results.source}
+    if results.tasks is not None and task in results.tasks.index:
+        known |= {str(name): value for name, value in results.tasks.loc[task].items() if not pd.isna(value)}
+    rows.insert_task(connection, TaskRecord(fingerprint=fingerprint, **known))
     if results.metafeatures is not None and task in results.metafeatures.index:
-        store.add_metafeatures(fingerprint, results.metafeatures.loc[task], results.source)
-    store.add_run(
-        RunRecord(
-            _run_id(results, task), fingerprint, results.space, results.metric, options={"source": results.source}
-        )
-    )
+        features = pd.Series(results.metafeatures.loc[task], dtype=float)
+        rows.insert_metafeatures(connection, fingerprint, features, results.source)
+    options = {"source": results.source}
+    run = RunRecord(_run_id(results, task), fingerprint, results.space, results.metric, options=options)
+    rows.insert_run(connection, run)

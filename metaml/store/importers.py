@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ _STATUSES: Mapping[str, Status] = {
     "other": "crashed",
 }
 """Status of a run in ASlib -> ours; ``not_applicable`` is no trial at all."""
+_OF_REGRESSION = ("mean_squared_error", "root_mean_squared_error", "mean_absolute_error", "r2")
 
 
 def import_results(store: Store, folder: Path) -> list[ImportReport]:
@@ -46,76 +48,73 @@ def import_results(store: Store, folder: Path) -> list[ImportReport]:
 
 def read_matrix(
     source: str,
-    values: pd.DataFrame,
+    errors: pd.DataFrame,
     configurations: Mapping[str, dict[str, Any]],
     *,
     metric: str,
-    maximise: bool = False,
     space: str | None = None,
-    **described: Any,
+    seconds: pd.DataFrame | None = None,
 ) -> ForeignResults:
     """Return a matrix of results as they enter a store.
 
     Args:
         source: Name of where it came from.
-        values: Tasks × configurations, nan where nothing was run.
+        errors: Tasks × configurations, lower is better, nan where nothing was run.
         configurations: Hyperparameters by the names of the columns.
-        metric: What the values are, after they were turned so that lower is better.
-        maximise: Whether higher values are better and at most 1, as accuracies: the error is 1 minus the value.
+        metric: What the errors are.
         space: Name of the search space; that of the source when None.
-        **described: ``seconds`` (shaped as ``values``), and ``metafeatures`` and ``tasks`` as in `ForeignResults`.
+        seconds: Run times, tasks × configurations.
     """
-    values = values[~values.index.duplicated()]
-    duplicates = int(values.index.duplicated().sum()) * values.shape[1]
-    errors = (1.0 - values if maximise else values).to_numpy(dtype=float)
-    times = described.pop("seconds", None)
-    seconds = None if times is None else times.reindex(index=values.index, columns=values.columns).to_numpy(dtype=float)
+    duplicates = int(errors.index.duplicated().sum()) * errors.shape[1]
+    errors = errors[~errors.index.duplicated()]
+    times = pd.DataFrame(0.0, errors.index, errors.columns) if seconds is None else seconds
+    times = times.reindex(index=errors.index, columns=errors.columns)
     trials = [
-        ForeignTrial(str(task), str(name), "ok", errors[i, j], 0.0 if seconds is None else seconds[i, j])
-        for i, task in enumerate(values.index)
-        for j, name in enumerate(values.columns)
+        ForeignTrial(str(task), str(name), "ok", error, second)
+        for task, its_errors, its_seconds in zip(errors.index, errors.to_numpy(), times.to_numpy(), strict=True)
+        for name, error, second in zip(errors.columns, its_errors.tolist(), its_seconds.tolist(), strict=True)
     ]
     dropped = {"the task is there twice": duplicates}
-    return ForeignResults(source, space or source, metric, trials, configurations, dropped=dropped, **described)
+    return ForeignResults(source, space or source, metric, trials, configurations, dropped=dropped)
+
+
+def read_plain(folder: Path) -> list[ForeignResults]:
+    """Read ``errors.csv`` (tasks × configurations) and ``configurations.csv``, which must be there.
+
+    ``seconds.csv``, ``metafeatures.csv`` and ``tasks.csv`` (columns named as the fields of `TaskRecord`) may be there.
+    """
+    found = {name: folder / f"{name}.csv" for name in ("seconds", "metafeatures", "tasks")}
+    frames = {name: _indexed(path) if path.exists() else None for name, path in found.items()}
+    configurations = _configurations(folder / "configurations.csv")
+    errors, seconds = _indexed(folder / "errors.csv"), frames["seconds"]
+    results = read_matrix(folder.name, errors, configurations, metric="error", seconds=seconds)
+    return [replace(results, metafeatures=frames["metafeatures"], tasks=frames["tasks"])]
 
 
 def read_oboe(folder: Path) -> list[ForeignResults]:
     """Read the error and time matrices of Oboe (Yang et al., KDD 2019): balanced error rates of scikit-learn models."""
-    names = _indexed(folder / "dataset_names.csv")
-    metafeatures = _indexed(folder / "metafeatures.csv")
-    sizes = _indexed(folder / "dataset_sizes.csv")
-    tasks = pd.DataFrame({"name": names["name"], "group": names["family"]})
-    tasks["n_rows"] = sizes["n_rows"].reindex(tasks.index)
-    classes = metafeatures["NumberOfClasses"].reindex(tasks.index)
-    tasks["type"] = (classes == 2).map({True: "binary", False: "multiclass"})
-    results = read_matrix(
-        "oboe",
-        _indexed(folder / "error_matrix.csv.gz"),
-        _configurations(folder / "configs.csv"),
-        metric="balanced_error_rate",
-        seconds=_indexed(folder / "runtime_matrix.csv.gz"),
-        metafeatures=metafeatures,
-        tasks=tasks,
-    )
-    return [results]
+    names, metafeatures = _indexed(folder / "dataset_names.csv"), _indexed(folder / "metafeatures.csv")
+    tasks = _tasks(metafeatures).reindex(names.index)
+    tasks[["name", "group"]] = names[["name", "family"]]
+    errors, seconds = _indexed(folder / "error_matrix.csv.gz"), _indexed(folder / "runtime_matrix.csv.gz")
+    configurations = _configurations(folder / "configs.csv")
+    results = read_matrix("oboe", errors, configurations, metric="balanced_error_rate", seconds=seconds)
+    return [replace(results, metafeatures=metafeatures, tasks=tasks)]
 
 
 def read_dataset2vec(folder: Path) -> list[ForeignResults]:
     """Read the accuracies of three grids of MLPs (Jomaa et al., Dataset2Vec, 2021), one search space each."""
-    metafeatures = _indexed(folder / "metafeatures_engineered41_minmax.csv")
+    metafeatures, tables = _indexed(folder / "metafeatures_engineered41_minmax.csv"), _indexed(folder / "raw_index.csv")
+    names = {"rows": "n_rows", "features_onehot": "n_features", "classes": "n_classes"}
+    tasks = _typed(tables.rename(columns=names)[list(names.values())])
     found = []
     for path in sorted(folder.glob("accuracy_searchspace_*.csv.gz")):
         grid = path.name.removeprefix("accuracy_searchspace_").removesuffix(".csv.gz")
         configurations = _configurations(folder / f"configs_searchspace_{grid}.csv")
-        configurations = {name: {"family": "mlp", **values} for name, values in configurations.items()}
-        values, space = _indexed(path), f"dataset2vec_mlp-{grid}"
-        options: dict[str, Any] = {
-            "metric": "error_rate",
-            "maximise": True,
-            "space": space,
-            "metafeatures": metafeatures,
-        }
-        found.append(read_matrix("dataset2vec_mlp", values, configurations, **options))
+        of_mlps = {name: {"family": "mlp", **values} for name, values in configurations.items()}
+        space = f"dataset2vec_mlp-{grid}"
+        results = read_matrix("dataset2vec_mlp", 1.0 - _indexed(path), of_mlps, metric="error_rate", space=space)
+        found.append(replace(results, metafeatures=metafeatures, tasks=tasks))
     return found
 
 
@@ -127,7 +126,7 @@ def read_aslib(folder: Path) -> list[ForeignResults]:
     runs = _arff(folder / "algorithm_runs.arff")
     measure = next(name for name in runs.columns if name not in ("instance_id", "repetition", "algorithm", "runstatus"))
     performance = pd.to_numeric(runs[measure]).astype(float)
-    errors = 1.0 - performance if _maximises(folder / "description.txt") else performance
+    errors = 1.0 - performance if _described(folder, "maximize").lower() == "true" else performance
     applicable = runs["runstatus"].isin(list(_STATUSES))
     kept = runs[applicable].assign(error=errors[applicable])
     trials = [
@@ -141,8 +140,11 @@ def read_aslib(folder: Path) -> list[ForeignResults]:
     if not configurations:  # algorithms of one configuration each
         configurations = {trial.configuration: {"family": trial.configuration} for trial in trials}
     dropped = {"not applicable": int((~applicable).sum())}
-    source, metafeatures = folder.name, _aslib_features(folder / "feature_values.arff")
-    return [ForeignResults(source, source, measure, trials, configurations, metafeatures, dropped=dropped)]
+    source = _described(folder, "scenario_id") or folder.name
+    space = source if source == folder.name else f"{source}:{folder.name}"
+    metafeatures = _aslib_features(folder / "feature_values.arff")
+    tasks = None if metafeatures is None else _tasks(metafeatures, regression=measure in _OF_REGRESSION)
+    return [ForeignResults(source, space, measure, trials, configurations, metafeatures, tasks, dropped)]
 
 
 def _aslib_features(path: Path) -> pd.DataFrame | None:
@@ -151,13 +153,27 @@ def _aslib_features(path: Path) -> pd.DataFrame | None:
         return None
     values = _arff(path).drop(columns="repetition").set_index("instance_id")
     numbers = values.apply(pd.to_numeric, errors="coerce").astype(float)
-    return numbers.groupby(numbers.index.astype(str)).mean()
+    return pd.DataFrame(numbers.groupby(numbers.index.astype(str)).mean())
 
 
-def _maximises(path: Path) -> bool:
-    """Return whether the first performance measure of a scenario is to be maximised."""
-    found = re.search(r"^maximize:[\s\[\-'\"]*(true|false)", path.read_text(), re.MULTILINE | re.IGNORECASE)
-    return found is not None and found[1].lower() == "true"
+def _described(folder: Path, key: str) -> str:
+    """Return the (first) value of a key of a scenario's description, or an empty text."""
+    found = re.search(rf"^{key}:[\s\[\-'\"]*([^\s'\",\]]+)", (folder / "description.txt").read_text(), re.MULTILINE)
+    return "" if found is None else found[1]
+
+
+def _tasks(metafeatures: pd.DataFrame, *, regression: bool = False) -> pd.DataFrame:
+    """Return what metafeatures of auto-sklearn's and OpenML's names say about the tasks."""
+    names = {"NumberOfInstances": "n_rows", "NumberOfFeatures": "n_features", "NumberOfClasses": "n_classes"}
+    known = [name for name in names if name in metafeatures.columns]
+    tasks = metafeatures[known].rename(columns=names)
+    return tasks.drop(columns="n_classes", errors="ignore").assign(type="regression") if regression else _typed(tasks)
+
+
+def _typed(tasks: pd.DataFrame) -> pd.DataFrame:
+    if "n_classes" not in tasks.columns:
+        return tasks
+    return tasks.assign(type=(tasks["n_classes"] == 2).map({True: "binary", False: "multiclass"}))
 
 
 def _arff(path: Path) -> pd.DataFrame:
@@ -174,7 +190,7 @@ def _indexed(path: Path) -> pd.DataFrame:
 
 
 def _configurations(path: Path) -> dict[str, dict[str, Any]]:
-    """Return configurations by the name in the first column; a column ``hyperparameters`` is JSON, empty fields are none."""
+    """Return configurations by the name in the first column; empty fields are none, ``hyperparameters`` is JSON."""
     frame = pd.read_csv(path, dtype={0: str})
     names = frame.pop(frame.columns[0]).map(_name)
     return {name: _configuration(row) for name, row in zip(names, frame.to_dict("records"), strict=True)}
@@ -194,6 +210,7 @@ def _name(value: Any) -> str:
 
 
 READERS: dict[str, Callable[[Path], list[ForeignResults]]] = {
+    "errors.csv": read_plain,
     "error_matrix.csv.gz": read_oboe,
     "accuracy_searchspace_*.csv.gz": read_dataset2vec,
     "algorithm_runs.arff": read_aslib,

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+import pandas as pd
 from sqlalchemy import Connection, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from metaml.errors import StoreError
 from metaml.store import records, schema
+from metaml.store.records import RunRecord, TaskRecord
 from metaml.trial import Trial
 
 _BATCH = 500
@@ -74,6 +76,37 @@ def configuration_number(connection: Connection, space: str, name: str) -> int:
         msg = f"the store has no configuration {name!r} of space {space!r}"
         raise StoreError(msg)
     return found[name]
+
+
+def insert_task(connection: Connection, task: TaskRecord) -> None:
+    """Add a task unless its fingerprint is known."""
+    row = {**vars(task), "fingerprint": records.key(task.fingerprint, "fingerprint of a task")}
+    for name in ("name", "group", "source"):
+        row[name] = None if row[name] is None else records.free_text(row[name])
+    for name in ("n_rows", "n_features", "n_classes"):
+        row[name] = records.integer(row[name])
+    connection.execute(insert_new(connection, schema.tasks), row)
+
+
+def insert_metafeatures(connection: Connection, fingerprint: str, values: pd.Series[float], version: str) -> None:
+    """Add the metafeatures of a task, unless it has some of this version."""
+    document = records.dump_numbers({str(name): value for name, value in values.items()})
+    row = {"version": records.key(version, "version of metafeatures"), "values": document}
+    connection.execute(insert_new(connection, schema.metafeatures), row | {"task": task_id(connection, fingerprint)})
+
+
+def insert_run(connection: Connection, run: RunRecord) -> None:
+    """Add a run unless its id is known."""
+    row = {name: getattr(run, name) for name in ("space", "metric", "started")}
+    row |= {
+        "run_id": records.key(run.run_id, "id of a run"),
+        "host": records.free_text(run.host),
+        "seed": int(run.seed),
+    }
+    row |= {"options": records.dump_json(dict(run.options)), "versions": records.dump_json(dict(run.versions))}
+    row["task"] = task_id(connection, run.fingerprint)
+    row["device"] = None if run.device is None else device_id(connection, run.device)
+    connection.execute(insert_new(connection, schema.runs), row)
 
 
 def insert_trials(connection: Connection, run_id: str, trials: Collection[Trial]) -> None:

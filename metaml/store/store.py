@@ -110,11 +110,8 @@ class Store:
 
     def add_task(self, task: TaskRecord) -> None:
         """Add a task unless its fingerprint is known."""
-        row = {**vars(task), "fingerprint": records.key(task.fingerprint, "fingerprint of a task")}
-        for name in ("name", "group", "source"):
-            row[name] = None if row[name] is None else records.free_text(row[name])
         with self.writing() as connection:
-            connection.execute(rows.insert_new(connection, schema.tasks), row)
+            rows.insert_task(connection, task)
 
     def add_metafeatures(self, fingerprint: str, values: pd.Series[float], version: str) -> None:
         """Add the metafeatures of a task as one version of their definition computes them; the first ones stay.
@@ -122,11 +119,8 @@ class Store:
         Raises:
             StoreError: The task is not in the store.
         """
-        document = records.dump_numbers({str(name): value for name, value in values.items()})
-        row: dict[str, Any] = {"version": records.key(version, "version of metafeatures"), "values": document}
         with self.writing() as connection:
-            row["task"] = rows.task_id(connection, fingerprint)
-            connection.execute(rows.insert_new(connection, schema.metafeatures), row)
+            rows.insert_metafeatures(connection, fingerprint, values, version)
 
     def add_device(self, device: DeviceRecord) -> None:
         """Add a device, or what is known of it now when so far only its name was."""
@@ -143,13 +137,8 @@ class Store:
         Raises:
             StoreError: Its task is not in the store.
         """
-        row = {name: getattr(run, name) for name in ("space", "metric", "seed", "started")}
-        row |= {"run_id": records.key(run.run_id, "id of a run"), "host": records.free_text(run.host)}
-        row |= {"options": records.dump_json(dict(run.options)), "versions": records.dump_json(dict(run.versions))}
         with self.writing() as connection:
-            row["task"] = rows.task_id(connection, run.fingerprint)
-            row["device"] = None if run.device is None else rows.device_id(connection, run.device)
-            connection.execute(rows.insert_new(connection, schema.runs), row)
+            rows.insert_run(connection, run)
 
     def add_trial(self, run_id: str, trial: Trial) -> None:
         """Add one trial; when this returns it survives anything. A number that the run has already is passed over.
