@@ -78,7 +78,11 @@ def measure_latency(
             time_limit_s=time_limit_s,
             feeds=feeds,
         )
-    return measured if many else measured[0]
+    for figure in measured:
+        if isinstance(figure, TooNoisy):
+            raise figure
+    figures = [figure for figure in measured if isinstance(figure, Measurement)]
+    return figures if many else figures[0]
 
 
 def measure_on(
@@ -89,8 +93,8 @@ def measure_on(
     threads: int = 1,
     time_limit_s: float,
     feeds: Feeds | None = None,
-) -> list[Measurement]:
-    """Measure models on a bench that was used before, so that the figures share its reference."""
+) -> list[Measurement | TooNoisy]:
+    """Measure models on a bench; the error stands in the place of a figure that the machine was too noisy for."""
     calls = {}
     for position, model in enumerate(models):
         session = open_session(model, threads=threads)
@@ -103,4 +107,10 @@ def measure_on(
             rows = {name: feeds[name] for name in names}
         calls[("model", id(model), position)] = caller(session, rows, batch)
     bench.run(calls, time_limit_s)
-    return [bench.measurement(key) for key in calls]
+    measured: list[Measurement | TooNoisy] = []
+    for key in calls:
+        try:
+            measured.append(bench.measurement(key))
+        except TooNoisy as error:
+            measured.append(error)
+    return measured

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hw_cost.measure import measure_latency
+from hw_cost.bench import Bench, Measurement, Protocol, TooNoisy
+from hw_cost.measure import measure_on
 from hw_cost.onnx_reader import OnnxModel
+from hw_cost.sessions import pinned, reference_call
 from hw_cost.table import Cost, LatencyTable
 
 
@@ -21,14 +23,19 @@ def validate(
 ) -> dict[str, float]:
     """Measure ONNX models and compare with what the table predicts; see `compare`.
 
+    Models that the machine is too noisy for are left out; ``n`` tells how many remain.
+
     Raises:
-        TooNoisy: the machine was too busy.
+        TooNoisy: fewer than half of the models could be measured.
     """
-    measured = measure_latency(
-        list(models), batch=batch, threads=table.device.threads, time_limit_s=time_limit_s, seed=seed
-    )
-    costs = [table.predict(model, batch) for model in models]
-    return compare([(cost, figure.median_ms) for cost, figure in zip(costs, measured, strict=True)])
+    threads = table.device.threads
+    with pinned(threads):
+        bench = Bench(reference_call(), Protocol(), seed=seed)
+        measured = measure_on(bench, models, batch=batch, threads=threads, time_limit_s=time_limit_s)
+    pairs = [(model, figure) for model, figure in zip(models, measured, strict=True) if isinstance(figure, Measurement)]
+    if 2 * len(pairs) < len(models):
+        raise next(figure for figure in measured if isinstance(figure, TooNoisy))
+    return compare([(table.predict(model, batch), figure.median_ms) for model, figure in pairs])
 
 
 def compare(pairs: Sequence[tuple[Cost, float]]) -> dict[str, float]:

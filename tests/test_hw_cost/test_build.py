@@ -141,9 +141,12 @@ def test_validation_of_exact_predictions():
 
 
 def test_models_are_validated(monkeypatch):
-    monkeypatch.setattr("hw_cost.measure.Protocol", lambda: LENIENT)
     models = [write_onnx(network.graph) for network in random_networks(3)]
+    monkeypatch.setattr("hw_cost.validate.Protocol", lambda: LENIENT)
     assert validate(make_table(), models, time_limit_s=0.5)["n"] == 3
+    monkeypatch.setattr("hw_cost.validate.Protocol", lambda: Protocol(drift=-0.99, patience=1))
+    with pytest.raises(TooNoisy, match="too noisy"):
+        validate(make_table(), models, time_limit_s=0.1)
 
 
 def device(**changes) -> Device:
