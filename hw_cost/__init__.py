@@ -15,7 +15,7 @@ from hw_cost.onnx_reader import read_onnx
 from hw_cost.ops import bytes_moved, flops
 from hw_cost.table import Cost, KernelCost, LatencyTable
 from hw_cost.table_format import TableError
-from hw_cost.validate import validate
+from hw_cost.validation import validate
 
 __all__ = [
     "BATCH",

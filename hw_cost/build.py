@@ -17,7 +17,7 @@ from hw_cost.probes import Probe, all_probes, baseline_of
 from hw_cost.sessions import N_BATCHES, caller, open_session, pinned, random_feeds, reference_call
 from hw_cost.table import LatencyTable
 from hw_cost.table_format import Row
-from hw_cost.validate import compare
+from hw_cost.validation import compare
 
 Progress = Callable[[str, int, int], None]
 """Told what is going on, how much of it is done, and how much there is."""

@@ -15,7 +15,7 @@ from hw_cost.probes import all_probes, baseline_of, call_probe, dense, encoder, 
 from hw_cost.sessions import open_session
 from hw_cost.shipped import adapt, nearest_table, table_for
 from hw_cost.table import LatencyTable, group_sums
-from hw_cost.validate import compare, validate
+from hw_cost.validation import compare, validate
 
 from .conftest import make_table
 
@@ -142,9 +142,9 @@ def test_validation_of_exact_predictions():
 
 def test_models_are_validated(monkeypatch):
     models = [write_onnx(network.graph) for network in random_networks(3)]
-    monkeypatch.setattr("hw_cost.validate.Protocol", lambda: LENIENT)
+    monkeypatch.setattr("hw_cost.validation.Protocol", lambda: LENIENT)
     assert validate(make_table(), models, time_limit_s=0.5)["n"] == 3
-    monkeypatch.setattr("hw_cost.validate.Protocol", lambda: Protocol(drift=-0.99, patience=1))
+    monkeypatch.setattr("hw_cost.validation.Protocol", lambda: Protocol(drift=-0.99, patience=1))
     with pytest.raises(TooNoisy, match="too noisy"):
         validate(make_table(), models, time_limit_s=0.1)
 
