@@ -17,6 +17,9 @@ MAX_CATEGORIES = 255
 LIMIT = 1e6
 """Scaled values are clipped to this size, so that infinite input stays finite."""
 
+TINY = 1e-300
+"""A column that spreads less is as good as constant."""
+
 MISSING, OTHER, FIRST = 0, 1, 2
 """Codes of a column: a missing value, a rare or unseen category, the most frequent category, …"""
 
@@ -121,7 +124,9 @@ class Preprocessor:
         shape = (BATCH, d)
         text = graph.input("categorical", shape)
         entries = graph.add("LabelEncoder", text, output=shape, n_keys=len(self._words))
-        cells = graph.add("Add", entries, Parameter("first_cells", (d,)), output=shape, dtype="int64")
+        cells = entries
+        if d > 1:
+            cells = graph.add("Add", entries, Parameter("first_cells", (d,)), output=shape, dtype="int64")
         return graph.add("Gather", Parameter("code_table", (d * n_words,)), cells, output=shape, axis=0, dtype="int64")
 
     @property
@@ -165,7 +170,7 @@ def _robust_scale(numeric: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             continue
         low, quarter, center[j], three_quarters, high = np.quantile(finite, [0, 0.25, 0.5, 0.75, 1])
         spread = three_quarters - quarter or (high - low) / 2
-        scale[j] = 1 / spread if spread > 0 and np.isfinite(1 / spread) else 1.0
+        scale[j] = 1 / spread if spread > TINY else 1.0
     return center, scale
 
 

@@ -1,0 +1,89 @@
+"""What is tried next: order of sources, no repetition, latency limit."""
+
+import pandas as pd
+
+from metaml.proposals import MAX_WARM, LatencyLimit, Proposer
+from metaml.space import build_space, default_configurations, sample_configurations
+from metaml.trial import Trial, configuration_id
+from metaml.tuner import Tuner
+from portfolio import WARM_STARTERS, History
+
+
+def history(n_configurations: int = 20, n_tasks: int = 6) -> History:
+    configurations = {configuration_id(c): c for c in sample_configurations(n_configurations, 3)}
+    errors = pd.DataFrame(
+        [[(7 * i * j) % 11 / 11 for j in range(len(configurations))] for i in range(1, n_tasks + 1)],
+        index=[f"t{i}" for i in range(n_tasks)],
+        columns=list(configurations),
+    )
+    return History(errors=errors, configurations=configurations)
+
+
+def proposer(past: History, name: str = "portfolio", latency: LatencyLimit | None = None) -> Proposer:
+    starter = WARM_STARTERS[name](seed=0).fit(past)
+    return Proposer(starter, past, None, lambda: Tuner(build_space(0), seed=0), latency or LatencyLimit(), seed=0)
+
+
+def run(made: Proposer, n: int) -> list[Trial]:
+    trials = []
+    for number in range(n):
+        proposal = made.next()
+        trial = Trial(number, proposal.configuration, proposal.source, "ok", error=0.3 + 0.01 * (number % 5))
+        made.observe(trial)
+        trials.append(trial)
+    made.close()
+    return trials
+
+
+def test_past_results_come_first_then_smac_and_nothing_twice():
+    trials = run(proposer(history()), MAX_WARM + 4)
+    assert [t.source for t in trials] == ["portfolio"] * MAX_WARM + ["smac"] * 4
+    assert len({t.configuration_id for t in trials}) == len(trials)
+
+
+def test_without_history_the_defaults_come_first():
+    trials = run(proposer(History.empty(), "auto"), 6)
+    assert [t.source for t in trials] == ["default"] * len(default_configurations()) + ["smac"] * 2
+
+
+def test_cold_start_tries_defaults_whatever_is_remembered():
+    assert {t.source for t in run(proposer(history(), "cold"), 6)} == {"default", "smac"}
+
+
+def test_too_slow_configurations_are_rejected_and_reported():
+    def predict(configuration):
+        latency = 5.0 if configuration["family"] in ("mlp", "resnet") else 0.5
+        return latency, 1.2 * latency
+
+    made = proposer(history(), latency=LatencyLimit(predict, 1.0))
+    trials = run(made, 20)
+    assert {t.configuration["family"] for t in trials} <= {"linear", "hist_gradient_boosting"}
+    rejected = made.take_rejected()
+    assert rejected
+    assert all(proposal.latency_ms == 5.0 and excess == 6.0 for proposal, excess in rejected)
+    assert made.take_rejected() == []
+
+
+def test_impossible_limit_leaves_nothing_but_the_closest():
+    made = proposer(history(), latency=LatencyLimit(lambda c: (len(str(c)), len(str(c))), 0.001))
+    assert made.next() is None
+    closest = made.closest()
+    assert closest.source == "smallest"
+    made.close()
+
+
+def test_configurations_of_another_space_are_passed_over():
+    past = history()
+    foreign = {name: c | {"space": "tabular-0"} for name, c in past.configurations.items()}
+    trials = run(proposer(History(errors=past.errors, configurations=foreign)), 3)
+    assert {t.source for t in trials} == {"default"}
+
+
+def test_earlier_trials_of_a_resumed_run_are_not_tried_again():
+    first = run(proposer(history()), 5)
+    made = proposer(history())
+    for trial in first:
+        made.observe(trial)
+    again = run(made, 10)
+    assert not {t.configuration_id for t in first} & {t.configuration_id for t in again}
+    assert sum(t.source == "portfolio" for t in again) == MAX_WARM - 5
