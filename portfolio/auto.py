@@ -1,48 +1,101 @@
-"""The chain: a portfolio first, then the factor model that has learned from its results."""
+"""The default: a chain whose policy is chosen on the store, with a guard against stores that mislead."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from scipy.stats import spearmanr
 
 from portfolio.base import WarmStarter
-from portfolio.factor import Factorization
+from portfolio.chain import Chain, Policy
 from portfolio.greedy import GreedyPortfolio
-from portfolio.history import History, Target
-from portfolio.nearest import Nearest
+from portfolio.history import Target
+from portfolio.selection import Candidate, Choice, select
 from portfolio.table import Query, Table
+
+WORTH = 0.95
+"""A store is worth using if the chosen policy has at most this share of the regret of random order on it."""
+ENOUGH, MISLED = 8, 0.05
+"""Results needed before the target's agreement with the store is judged, and the level of the test."""
+POLICIES = (
+    Policy(),
+    Policy(similar=False),
+    Policy(similar=False, by_family=False),
+    Policy(by_family=False),
+    Policy(scaling="zscore", similar=False),
+    Policy(scaling="raw", similar=False),
+)
+
+_choices: dict[tuple[str, int], Choice] = {}
+"""Choices already made in this process, by content of the store and seed."""
 
 
 class Auto(WarmStarter):
-    """kNN or portfolio for the first evaluations, then the factor model."""
+    """The policy of ``POLICIES`` (or the plain portfolio) that does best on the store with families left out.
+
+    Guard: if nothing beats random order on the store, or the target's results contradict the store, ``hand_over``
+    says so; the caller should then search on its own. ``propose`` still answers.
+    """
 
     name = "auto"
-    switch = 5
-
-    def fit(self, history: History) -> Auto:
-        """Fit the members of the chain."""
-        super().fit(history)
-        first = Nearest if self._table.feature_names else GreedyPortfolio
-        self._first: WarmStarter = first(seed=self.seed).fit(history)
-        self._then: WarmStarter = Factorization(seed=self.seed).fit(history)
-        self._labels: dict[str, str] = {}
-        return self
-
-    def propose(self, target: Target, n: int = 1) -> list[str]:
-        """Return up to ``n`` ids, best first, from the member whose turn it is."""
-        if not self._table.tasks:
-            return super().propose(target, n)
-        turn = self._first if len(target.observed) < self.switch else self._then
-        chosen = turn.propose(target, n)
-        self._labels = dict.fromkeys(chosen, turn.name)
-        self._why = turn.explain()
-        return chosen
 
     def sources(self, ids: Iterable[str]) -> dict[str, str]:
-        """Return the member that proposed each id."""
-        return {name: self._labels.get(name, self.name) for name in ids}
+        """Return who really produced each of the last proposed ids: "portfolio", "knn" or "pmf"."""
+        return self._member.sources(ids) if self._table.tasks else super().sources(ids)
+
+    def hand_over(self, target: Target) -> str:
+        """Return why stored results should not be followed (further) on this target, or ""."""
+        if not self._table.tasks:
+            return super().hand_over(target)
+        if self.choice.curves.size and self._worth() > WORTH:
+            return f"stored results predict nothing: {self._worth():.2f} × the regret of random order on the store"
+        return self._contradiction(Query.of(target, self._table))
 
     def _fit(self, table: Table) -> None:
-        """Members fit themselves."""
+        makers: list[Callable[[], WarmStarter]] = [lambda: GreedyPortfolio(seed=self.seed)]
+        policies = [p for p in POLICIES if table.feature_names or not p.similar or p.scaling == "raw"]
+        makers += [lambda policy=policy: Chain(seed=self.seed, policy=policy) for policy in policies]  # type: ignore[misc]
+        labels = ["portfolio only", *(str(policy) for policy in policies)]
+        key = _digest(table), self.seed
+        if key not in _choices:
+            candidates = [Candidate(label, make) for label, make in zip(labels, makers, strict=True)]
+            _choices[key] = select(candidates, table, seed=self.seed)
+        self.choice = _choices[key]
+        best = self.choice.best if self.choice.curves.size else 1
+        self._member = makers[best]().fit_table(table)
+        self._chosen = labels[best]
 
-    def _rank(self, query: Query, n: int) -> Sequence[int]:  # noqa: ARG002
-        return []
+    def _rank(self, query: Query, n: int) -> Sequence[int]:
+        order = self._member._rank(query, n)
+        self._why = f"{self._chosen} ({self.choice.reason}). {self._member.explain()}"
+        return order
+
+    def _worth(self) -> float:
+        """Return the regret of the choice on the store as a share of that of random order, mean over counts."""
+        chance = np.maximum(self.choice.random, 1e-9)
+        return float((self.choice.curves[self.choice.best] / chance).mean())
+
+    def _contradiction(self, query: Query) -> str:
+        """Test whether the results rank configurations against the store's mean ranking."""
+        if len(query.columns) < ENOUGH or np.ptp(query.errors) == 0:
+            return ""
+        known = np.where(np.isfinite(self._table.errors), self._table.errors, np.nan)[:, query.columns]
+        places = np.argsort(np.argsort(np.where(np.isfinite(known), known, np.inf), axis=1), axis=1)
+        expected = self._table.task_weights @ places
+        if np.ptp(expected) == 0:
+            return ""
+        test = spearmanr(expected, query.errors, alternative="less")
+        if test.pvalue < MISLED:
+            return f"this task contradicts the stored ones: rank correlation {test.statistic:.2f} over {len(known.T)}"
+        return ""
+
+
+def _digest(table: Table) -> str:
+    """Return a hash of all that a choice depends on."""
+    parts = [table.errors, table.metafeatures, table.families.astype(float)]
+    content = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
+    return hashlib.sha256(
+        content + repr([sorted(c.items(), key=str) for c in table.configurations]).encode()
+    ).hexdigest()

@@ -35,10 +35,14 @@ class WarmStarter(ABC):
 
     def fit(self, history: History) -> Self:
         """Learn from past results; what was learned before is forgotten."""
-        self._table = Table.of(history)
+        return self.fit_table(Table.of(history))
+
+    def fit_table(self, table: Table) -> Self:
+        """Learn from past results that are clean arrays already: what ``fit`` does after cleaning."""
+        self._table = table
         self._why = "nothing proposed yet"
-        if self._table.tasks:
-            self._fit(self._table)
+        if table.tasks and table.ids:
+            self._fit(table)
         return self
 
     def propose(self, target: Target, n: int = 1) -> list[str]:
@@ -50,14 +54,23 @@ class WarmStarter(ABC):
             self._why = "no stored results to learn from" if n >= 1 else "nothing was asked for"
             return []
         query = Query.of(target, self._table)
+        chosen = [self._table.ids[column] for column in self._free(query, n)]
+        logger.debug("%s proposes %s: %s", self.name, chosen, self._why)
+        return chosen
+
+    def next_column(self, query: Query) -> int:
+        """Return the one best column that is not taken; there must be one."""
+        return self._free(query, 1)[0]
+
+    def _free(self, query: Query, n: int) -> list[int]:
+        """Return the first n distinct columns of the ranking that are not taken."""
         free = np.ones(len(self._table.ids), dtype=bool)
         free[query.taken] = False
-        chosen: list[str] = []
+        chosen: list[int] = []
         for column in self._rank(query, n):
             if free[column] and len(chosen) < n:
                 free[column] = False
-                chosen.append(self._table.ids[column])
-        logger.debug("%s proposes %s: %s", self.name, chosen, self._why)
+                chosen.append(int(column))
         return chosen
 
     def explain(self) -> str:

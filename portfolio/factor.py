@@ -1,68 +1,94 @@
-"""PMF: a low-rank Gaussian model of the error matrix, with expected improvement on the stored configurations."""
+"""PMF: a Bayesian factor model of the errors, with expected improvement on the stored configurations."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
 from portfolio.base import WarmStarter
-from portfolio.improvement import expected_improvement
+from portfolio.factor_model import FactorModel, Posterior, Prior
+from portfolio.scaling import Scaling
+from portfolio.selection import Candidate, select
+from portfolio.similarity import Neighbourhood, Similarity
 from portfolio.table import Floats, Query, Table
 
-RANK = 10
-SWEEPS = 15
+SCALINGS: tuple[Scaling, ...] = ("regret", "zscore", "raw")
 
 
 class Factorization(WarmStarter):
-    """Probabilistic matrix factorization of the errors, each task standardised."""
+    """Probabilistic matrix factorization with side information (after Fusi, Sheth & Elibol 2018, in closed form).
+
+    ``scaling="auto"`` replays the store with families left out and takes the scaling that does best.
+    """
 
     name = "pmf"
 
+    def __init__(
+        self, *, seed: int = 0, scaling: Scaling | Literal["auto"] = "auto", use_metafeatures: bool = True
+    ) -> None:
+        """``scaling``: makes errors of different tasks comparable; ``use_metafeatures``: similar tasks weigh more."""
+        super().__init__(seed=seed)
+        self.use_metafeatures = use_metafeatures
+        self.scaling: Scaling | Literal["auto"] = scaling
+        self._last: tuple[bytes, Neighbourhood, Prior] | None = None
+
     def _fit(self, table: Table) -> None:
-        known = np.isfinite(table.errors)
-        count = known.sum(axis=1, keepdims=True)
-        center = np.nansum(table.errors, axis=1, keepdims=True) / count
-        spread = np.sqrt(np.nansum((table.errors - center) ** 2, axis=1, keepdims=True) / count)
-        scaled = np.where(known, (table.errors - center) / np.where(spread > 0, spread, 1.0), 0.0)
-        weight = known.sum(axis=0)
-        self._mean = scaled.sum(axis=0) / (weight + 1.0)
-        self._loadings, self._noise = _fit_factors(scaled - self._mean * known, known, min(RANK, *table.errors.shape))
+        self._chosen, self._chosen_because = self._choose(table)
+        self.model = self._build(table)
+        if not self.use_metafeatures:
+            table = replace(table, metafeatures=table.metafeatures[:, :0], feature_names=[])
+        self.similarity = Similarity(table, self.model.coordinates, table.task_weights, seed=self.seed)
+        self._last = None
 
-    def _rank(self, query: Query, n: int) -> Sequence[int]:  # noqa: ARG002
-        mean, deviation, best = self._predict(query)
-        gain = expected_improvement(mean, deviation, best)
-        self._why = f"factor model of rank {self._loadings.shape[1]}, {len(query.columns)} results on this task"
-        return [int(column) for column in np.lexsort((mean, -gain))]
+    def _build(self, table: Table) -> FactorModel:
+        return FactorModel(table, table.task_weights, scaling=self._chosen, seed=self.seed)
 
-    def _predict(self, query: Query) -> tuple[Floats, Floats, float]:
-        """Return mean and standard deviation of the standardised errors and the best so far on that scale."""
-        rank = self._loadings.shape[1]
-        seen, y = query.columns, query.errors
-        spread = float(y.std()) if len(y) > 1 and y.std() > 0 else 1.0
-        center = float(y.mean()) - spread * float(self._mean[seen].mean()) if len(y) else 0.0
-        z = (y - center) / spread - self._mean[seen]
-        loadings = self._loadings[seen]
-        covariance = np.linalg.inv(np.eye(rank) + loadings.T @ loadings / self._noise)
-        factors = covariance @ loadings.T @ z / self._noise
-        mean = self._mean + self._loadings @ factors
-        deviation = np.sqrt(np.einsum("cr,rs,cs->c", self._loadings, covariance, self._loadings))
-        best = (query.best - center) / spread if np.isfinite(query.best) else float(mean.min())
-        return mean, deviation, best
+    def _choose(self, table: Table) -> tuple[Scaling, str]:
+        if self.scaling != "auto":
+            return self.scaling, "as asked for"
+        candidates: list[Candidate] = [
+            Candidate(name, lambda name=name: Factorization(seed=self.seed, scaling=name))  # type: ignore[misc]
+            for name in SCALINGS
+        ]
+        choice = select(candidates, table, seed=self.seed)
+        return SCALINGS[choice.best], choice.reason
+
+    def _rank(self, query: Query, n: int) -> Sequence[int]:
+        neighbourhood, prior = self.prior(query)
+        seen, errors, free = query.columns, query.errors, np.ones(len(self._table.ids), dtype=bool)
+        free[query.taken] = False
+        best, order = query.best, []
+        for _ in range(min(n, int(free.sum()))):
+            posterior = self.model.posterior(prior, seen, errors, best)
+            column = most_promising(posterior.improvement, posterior, free)
+            order.append(column)
+            free[column] = False
+            # the next of a batch: as if this one had turned out as expected (kriging believer)
+            believed = float(posterior.mean[column])
+            seen, errors, best = np.append(seen, column), np.append(errors, believed), min(best, believed)
+        self._why = (
+            f"expected improvement under a factor model with {self.model.coordinates.shape[1]} factors, scaling "
+            f"{self._chosen} ({self._chosen_because}), {len(query.columns)} results on this task; "
+            f"{neighbourhood.reason}"
+        )
+        return order
+
+    def prior(self, query: Query) -> tuple[Neighbourhood, Prior]:
+        """Return where the target stands among the stored tasks and its prior; remembered for the next question."""
+        key = query.metafeatures.tobytes()
+        if self._last is None or self._last[0] != key:
+            known = query.metafeatures if self.use_metafeatures else query.metafeatures[:0]
+            neighbourhood = self.similarity.neighbourhood(known)
+            self._last = key, neighbourhood, self.model.prior(neighbourhood.weights)
+        return self._last[1], self._last[2]
 
 
-def _fit_factors(residual: Floats, known: np.ndarray, rank: int) -> tuple[Floats, float]:
-    """Return loadings ``(c, r)`` and noise variance by EM of probabilistic PCA with holes (Tipping & Bishop 1999)."""
-    _, s, vt = np.linalg.svd(residual, full_matrices=False)
-    loadings = vt[:rank].T * s[:rank] / np.sqrt(max(len(residual), 1))
-    noise, mask = max(float((residual**2).sum() / max(known.sum(), 1)), 1e-6), known.astype(float)
-    for _ in range(SWEEPS):
-        outer = (loadings[:, :, None] * loadings[:, None, :]).reshape(len(loadings), -1)
-        covariance = np.linalg.inv(np.eye(rank) + (mask @ outer).reshape(-1, rank, rank) / noise)
-        factors = np.einsum("trs,ts->tr", covariance, residual @ loadings) / noise
-        second = covariance + factors[:, :, None] * factors[:, None, :]
-        gram = (mask.T @ second.reshape(len(second), -1)).reshape(-1, rank, rank) + 1e-3 * np.eye(rank)
-        loadings = np.linalg.solve(gram, (residual.T @ factors)[:, :, None])[:, :, 0]
-        error = ((residual - factors @ loadings.T) ** 2 * mask).sum()
-        noise = max(float(error / max(mask.sum(), 1.0)), 1e-4)
-    return loadings, noise
+def most_promising(score: Floats, posterior: Posterior, free: np.ndarray) -> int:
+    """Return the free column with the highest score, and where no score is left, with the lowest expected error."""
+    column = int(np.argmax(np.where(free, score, -1.0)))
+    if score[column] > 0 and free[column]:
+        return column
+    return int(np.argmin(np.where(free, posterior.mean, np.inf)))

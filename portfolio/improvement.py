@@ -8,7 +8,7 @@ from scipy.special import ndtr
 from portfolio.table import Floats
 
 
-def expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats:
+def expected_improvement(mean: Floats, deviation: Floats, best: float | Floats) -> Floats:
     """Return E[max(best - Y, 0)] for Y ~ N(mean, deviation²), elementwise (Jones et al. 1998, eq. 15).
 
     >>> expected_improvement(np.array([0.0, 2.0]), np.array([0.0, 0.0]), 1.0).tolist()

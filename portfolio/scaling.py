@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 import numpy as np
 
 from portfolio.table import Floats
+
+Scaling = Literal["regret", "zscore", "raw"]
 
 
 def regret(errors: Floats) -> Floats:
@@ -34,3 +39,35 @@ def ranks(errors: Floats) -> Floats:
         mean_rank = np.cumsum(count) - (count + 1) / 2
         out[row, known] = mean_rank[place] / max(len(known) - 1, 1)
     return out
+
+
+def _by_range(errors: Floats) -> tuple[Floats, Floats]:
+    low = np.nanmin(errors, axis=1)
+    return low, np.nanmax(errors, axis=1) - low
+
+
+def _by_deviation(errors: Floats) -> tuple[Floats, Floats]:
+    mean = np.nanmean(errors, axis=1)
+    return mean, np.sqrt(np.nanmean((errors - mean[:, None]) ** 2, axis=1))
+
+
+def _as_it_is(errors: Floats) -> tuple[Floats, Floats]:
+    return np.zeros(len(errors)), np.ones(len(errors))
+
+
+LOCATORS: dict[Scaling, Callable[[Floats], tuple[Floats, Floats]]] = {
+    "regret": _by_range,
+    "zscore": _by_deviation,
+    "raw": _as_it_is,
+}
+
+
+def shift_and_scale(errors: Floats, scaling: Scaling) -> tuple[Floats, Floats]:
+    """Return shift a and scale s > 0 of each task, shape ``(t,)`` each, such that ``(errors - a) / s`` is comparable.
+
+    >>> shift_and_scale(np.array([[1.0, 3.0]]), "regret")
+    (array([1.]), array([2.]))
+    """
+    shift, scale = LOCATORS[scaling](errors)
+    tiny = 1e-9 * np.maximum(np.abs(shift), 1e-3)
+    return shift, np.where(scale > tiny, scale, 1.0)

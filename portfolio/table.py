@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -95,6 +95,17 @@ class Table:
             metafeatures=self.metafeatures[numbers],
             seconds=None if self.seconds is None else self.seconds[numbers],
             families=np.unique(self.families[numbers], return_inverse=True)[1].astype(np.int64),
+        )
+
+    def columns(self, chosen: NDArray[Any]) -> Table:
+        """Return the table of these configurations only (column numbers or a mask)."""
+        numbers = np.arange(len(self.ids))[chosen]
+        return replace(
+            self,
+            ids=[self.ids[column] for column in numbers],
+            errors=self.errors[:, numbers],
+            configurations=[self.configurations[column] for column in numbers],
+            seconds=None if self.seconds is None else self.seconds[:, numbers],
         )
 
 

@@ -1,0 +1,140 @@
+"""Choices made on the store: replay candidates with families left out, and take what does best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portfolio.base import WarmStarter
+from portfolio.scaling import regret
+from portfolio.table import Floats, Query, Table
+
+COUNTS = (1, 2, 3, 5, 10, 20)
+"""Numbers of evaluations after which the candidates are compared."""
+FOLDS = 3
+MOST_TARGETS, MOST_TASKS, MOST_COLUMNS = 60, 300, 400
+"""A store larger than this is sampled: the choice among a few candidates does not need it all."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to propose."""
+
+    label: str
+    make: Callable[[], WarmStarter]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen and why."""
+
+    best: int
+    """Index of the candidate."""
+    curves: Floats
+    """Mean regret of each candidate after ``COUNTS`` evaluations, shape ``(candidates, len(COUNTS))``; may be empty."""
+    random: Floats
+    """The same of random order, shape ``(len(COUNTS),)``."""
+    reason: str
+    """The choice in words."""
+
+
+def family_folds(families: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+    """Return the fold of each task so that no family is split, shape ``(t,)``."""
+    labels = np.unique(families)
+    fold = np.empty(int(labels.max(initial=-1)) + 1, dtype=np.int64)
+    fold[np.random.default_rng(seed).permutation(labels)] = np.arange(len(labels)) % folds
+    return fold[families]
+
+
+def select(candidates: Sequence[Candidate], table: Table, *, seed: int = 0) -> Choice:
+    """Replay candidates on the store with families left out; the least mean of relative regrets wins.
+
+    Relative to the first candidate, count by count, so that early and late evaluations have the same say. Families
+    weigh alike. With fewer than four families, or nothing to tell apart, the first candidate is taken.
+    """
+    nothing = Choice(0, np.zeros((0, len(COUNTS))), np.zeros(len(COUNTS)), "too few families to compare on")
+    small = _sample(table, np.random.default_rng(seed))
+    if len(np.unique(small.families)) < 4 or len(small.ids) < 3:
+        return nothing
+    folds = family_folds(small.families, FOLDS, seed)
+    targets = _targets(small, np.random.default_rng(seed))
+    if not len(targets):
+        return nothing
+    weights = small.task_weights[targets]
+    curves = np.array([_replay(candidate, small, folds, targets) for candidate in candidates])
+    means = np.einsum("ktn,t->kn", curves, weights / weights.sum())
+    chance = np.array([expected_random(small.errors[task], COUNTS) for task in targets])
+    score = (means / np.maximum(means[0], 1e-3)).mean(axis=1)
+    best = int(np.argmin(score))
+    said = ", ".join(f"{candidate.label} {value:.2f}" for candidate, value in zip(candidates, score, strict=True))
+    reason = f"best on {len(targets)} stored tasks with families left out, relative regret: {said}"
+    return Choice(best, means, (weights / weights.sum()) @ chance, reason)
+
+
+def expected_random(errors: Floats, counts: Sequence[int]) -> Floats:
+    """Return the expected regret of the best of k random configurations of one task, for each k; exact.
+
+    The i-th smallest of m values is the best of k draws without replacement with probability C(m-i, k-1) / C(m, k).
+
+    >>> expected_random(np.array([0.0, 1.0, np.nan]), [1, 2]).tolist()
+    [0.5, 0.0]
+    """
+    values = np.sort(regret(errors[None, :])[0])
+    values = values[np.isfinite(values)]
+    out = []
+    for count in counts:
+        k, m = min(count, len(values)), len(values)
+        alive = np.cumprod(np.append(1.0, 1.0 - k / np.arange(m, k, -1.0)))  # P(the i smallest are all missed)
+        probability = -np.diff(np.append(alive, 0.0))
+        out.append(float(values[: len(probability)] @ probability))
+    return np.array(out)
+
+
+def _replay(candidate: Candidate, table: Table, folds: NDArray[np.int64], targets: NDArray[np.int64]) -> Floats:
+    """Return the regret of each target after ``COUNTS`` evaluations, shape ``(targets, len(COUNTS))``."""
+    out = np.zeros((len(targets), len(COUNTS)))
+    for fold in np.unique(folds[targets]):
+        starter = candidate.make().fit_table(table.rows(folds != fold))
+        for place in np.flatnonzero(folds[targets] == fold):
+            task = targets[place]
+            out[place] = _one(starter, table.errors[task], table.metafeatures[task])
+    return out
+
+
+def _one(starter: WarmStarter, errors: Floats, metafeatures: Floats) -> Floats:
+    """Return the regret on one task; configurations that were not run on it are taken for failed beforehand."""
+    holes, seen = np.flatnonzero(~np.isfinite(errors)), np.zeros(0, dtype=np.int64)
+    for _ in range(min(max(COUNTS), len(errors) - len(holes))):
+        query = Query(metafeatures, seen, errors[seen], holes, np.zeros(0))
+        seen = np.append(seen, starter.next_column(query))
+    so_far = np.minimum.accumulate(regret(errors[None, :])[0][seen])
+    return np.asarray(so_far[np.minimum(np.array(COUNTS), len(so_far)) - 1])
+
+
+def _sample(table: Table, rng: np.random.Generator) -> Table:
+    """Return at most ``MOST_TASKS`` tasks × ``MOST_COLUMNS`` configurations, both drawn at random."""
+    rows, columns = np.arange(len(table.tasks)), np.arange(len(table.ids))
+    if len(rows) > MOST_TASKS:
+        rows = np.sort(rng.choice(rows, MOST_TASKS, replace=False))
+    if len(columns) > MOST_COLUMNS:
+        columns = np.sort(rng.choice(columns, MOST_COLUMNS, replace=False))
+    alive = np.isfinite(table.errors[np.ix_(rows, columns)]).any(axis=1)
+    return table.rows(rows[alive]).columns(columns)
+
+
+def _targets(table: Table, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return tasks on which the order matters: several results that differ; each family at most thrice."""
+    spread = np.nanmax(table.errors, axis=1) > np.nanmin(table.errors, axis=1)
+    enough = np.isfinite(table.errors).sum(axis=1) >= 3
+    order = rng.permutation(np.flatnonzero(spread & enough))
+    taken: dict[int, int] = {}
+    chosen: list[int] = []
+    for task in order:
+        family = int(table.families[task])
+        taken[family] = taken.get(family, 0) + 1
+        if taken[family] <= 3 and len(chosen) < MOST_TARGETS:
+            chosen.append(int(task))
+    return np.array(sorted(chosen), dtype=np.int64)
