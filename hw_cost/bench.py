@@ -2,9 +2,9 @@
 
 Other load on a machine only ever adds time, and it comes and goes in phases that are longer than a block. A reference
 of fixed cost, read before and after every block, tells the phases apart. A block counts only when both readings lie
-near the fastest ones seen: the choice looks at the reference alone, never at the figure itself, so it does not favour
-lucky blocks. The figure is the median over quiet blocks of the median call of a block. When quiet blocks are too few
-or disagree, there is no figure but an error.
+near the fastest ones seen, or among the fastest quarter: the choice looks at the reference alone, never at the figure
+itself, so it does not favour lucky blocks. The figure is the median over quiet blocks of the median call of a block.
+When quiet blocks are too few or disagree, there is no figure but an error.
 """
 
 from __future__ import annotations
@@ -35,9 +35,11 @@ class Protocol:
     """Quiet blocks without which there is no figure."""
     tolerance: float = 0.02
     """Stop when half the confidence interval is below this share of the median."""
-    drift: float = 0.08
-    """A reading of the reference more than this share above its floor marks a busy phase."""
-    max_cv: float = 0.15
+    drift: float = 0.1
+    """A reading of the reference up to this share above its floor is quiet."""
+    max_drift: float = 0.3
+    """When less than a quarter of the readings is, the lowest quarter is, but never one this share above the floor."""
+    max_cv: float = 0.2
     """Refuse a figure whose quiet blocks vary more than this."""
     patience: int = 10
     """Readings to wait for a quiet phase before a block is skipped."""
@@ -111,9 +113,18 @@ class Bench:
 
     @property
     def floor_s(self) -> float:
-        """The reference in quiet phases, seconds: the 10th percentile of its readings, or the floor known before."""
-        seen = float(np.percentile(self._readings, 10))
+        """The reference in quiet phases, seconds: the 2nd percentile of its readings, or the floor known before.
+
+        A reading is a median of calls and load only adds to it, so that there are no lucky ones.
+        """
+        seen = float(np.percentile(self._readings, 2))
         return seen if self._known_floor is None else min(seen, self._known_floor)
+
+    @property
+    def limit_s(self) -> float:
+        """The slowest reading of the reference that counts as quiet, seconds."""
+        quarter, floor = float(np.percentile(self._readings, 25)), self.floor_s
+        return min(max(quarter, floor * (1 + self.protocol.drift)), floor * (1 + self.protocol.max_drift))
 
     def run(
         self,
@@ -155,7 +166,7 @@ class Bench:
 
     def quiet(self, key: Hashable) -> np.ndarray:
         """Medians and 10th percentiles of the quiet blocks and their calls, ``(n_blocks, 3)``, seconds."""
-        limit = self.floor_s * (1 + self.protocol.drift)
+        limit = self.limit_s
         kept = [
             (block.median, block.p10, block.calls)
             for block in self._blocks.get(key, ())
@@ -225,7 +236,7 @@ class Bench:
 
     def _settle(self) -> bool:
         """Wait for a quiet phase for a while; tell whether it came."""
-        limit = self.floor_s * (1 + self.protocol.drift)
+        limit = self.limit_s
         return any(self._read() <= limit for _ in range(self.protocol.patience))
 
     def _block(self, call: Call, n_calls: int) -> _Block:

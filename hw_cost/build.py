@@ -22,7 +22,7 @@ from hw_cost.validation import compare
 Progress = Callable[[str, int, int], None]
 """Told what is going on, how much of it is done, and how much there is."""
 
-PROTOCOL = Protocol(block_s=0.002, min_blocks=8, accepted_blocks=4, tolerance=0.03)
+PROTOCOL = Protocol(block_s=0.002, min_blocks=8, accepted_blocks=4, tolerance=0.03, max_drift=0.15)
 GROUP = 16
 """Probes that are open at a time and measured interleaved."""
 PASSES = 3

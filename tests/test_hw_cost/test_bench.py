@@ -66,7 +66,7 @@ def test_a_slow_drift_within_the_bound_shows_in_the_interval():
 def test_a_machine_that_never_settles_is_refused():
     noise = np.random.default_rng(0)
     machine = Machine(load=lambda _: float(noise.choice([1.0, 2.0, 4.0])))
-    bench = machine.bench(drift=1e-6, accepted_blocks=5)
+    bench = machine.bench(drift=1e-6, max_drift=1e-6, accepted_blocks=5)
     bench._known_floor = 5 * US  # the reference was once seen to take 5 us
     bench.run({"a": machine.call(500)}, time_limit_s=0.5)
     with pytest.raises(
@@ -121,6 +121,18 @@ def test_a_call_that_gets_faster_is_warmed_up_first():
     bench = machine.bench()
     bench.run({"a": warming}, time_limit_s=10)
     assert bench.measurement("a").high_ms == pytest.approx(0.050)
+
+
+def test_on_a_machine_that_is_mostly_a_little_slower_the_quietest_quarter_counts():
+    machine = Machine(load=lambda now: 1.0 if now < 0.003 else 1.25)
+    bench = machine.bench()
+    bench.run({"a": machine.call(50)}, time_limit_s=1)
+    assert bench.measurement("a").median_ms == pytest.approx(1.25 * 0.050)
+    strict = machine.bench(max_drift=0.2)
+    strict._known_floor = 10 * US
+    strict.run({"a": machine.call(50)}, time_limit_s=1)
+    with pytest.raises(TooNoisy):
+        strict.measurement("a")
 
 
 def test_a_known_floor_keeps_a_busy_start_from_passing_as_quiet():

@@ -19,7 +19,7 @@ from .conftest import perceptron
 @pytest.fixture(autouse=True)
 def lenient(monkeypatch):
     """Accept whatever a busy test machine gives."""
-    rules = Protocol(block_s=0.001, accepted_blocks=1, drift=100.0, max_cv=100.0)
+    rules = Protocol(block_s=0.001, accepted_blocks=1, drift=100.0, max_drift=100.0, max_cv=100.0)
     monkeypatch.setattr(hw_cost.measure, "Protocol", lambda: rules)
 
 
@@ -46,7 +46,7 @@ def test_own_rows_are_used_and_missing_inputs_named():
 
 
 def test_noise_is_refused(monkeypatch):
-    monkeypatch.setattr(hw_cost.measure, "Protocol", lambda: Protocol(drift=-0.99))
+    monkeypatch.setattr(hw_cost.measure, "Protocol", lambda: Protocol(drift=-0.99, max_drift=-0.99))
     with pytest.raises(TooNoisy, match="too noisy, CV = "):
         measure_latency(write_onnx(perceptron(8)), time_limit_s=0.1)
 
