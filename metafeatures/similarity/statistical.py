@@ -37,7 +37,7 @@ class StatisticalDistance(Similarity):
 
     def supports(self, view: TaskView) -> bool:
         """Whether there is a vector with a finite value."""
-        return view.metafeatures is not None and bool(view.metafeatures.notna().any())
+        return view.metafeatures is not None and not bool(np.isnan(view.metafeatures.to_numpy()).all())
 
     def _fit(self, tasks: Mapping[str, TaskView], errors: pd.DataFrame | None) -> None:
         raw = compressed(pd.DataFrame({name: view.metafeatures for name, view in tasks.items()}).T.astype(float))
@@ -57,15 +57,15 @@ class StatisticalDistance(Similarity):
 
     def _differences(self, target: TaskView) -> pd.DataFrame:
         """Absolute difference of each feature to each stored task: tasks × features, nan where either is nan."""
-        assert target.metafeatures is not None
-        vector = self._scaled(compressed(target.metafeatures.to_frame().T.astype(float)))
-        return (self._stored - vector.iloc[0]).abs()
+        vector = pd.Series(dtype=float) if target.metafeatures is None else target.metafeatures
+        return (self._stored - self._scaled(compressed(vector.to_frame().T.astype(float))).iloc[0]).abs()
 
     def _distances(self, target: TaskView) -> pd.Series[float]:
-        differences = self._differences(target)
-        known = differences.notna().to_numpy() @ self.weights.to_numpy()
-        total = differences.fillna(0.0).to_numpy() @ self.weights.to_numpy()
-        return pd.Series(np.divide(total, known, out=np.full(len(known), np.nan), where=known > 0), differences.index)
+        differences, weights = self._differences(target).to_numpy(), self.weights.to_numpy()
+        known = ~np.isnan(differences) @ weights
+        total = np.nan_to_num(differences) @ weights
+        distances = np.divide(total, known, out=np.full(len(known), np.nan), where=known > 0)
+        return pd.Series(distances, self._stored.index)
 
     def explain(self, target: TaskView, task: str) -> pd.Series[float]:
         """What each feature contributes to the distance of ``task``, largest first."""

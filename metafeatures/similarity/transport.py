@@ -75,6 +75,10 @@ class TransportDistance(Similarity):
 
     version = "1"
 
+    def __init__(self, *, max_points: int = MAX_POINTS) -> None:
+        """Use at most ``max_points`` points of each cloud; the time grows with their cube."""
+        self.max_points = max_points
+
     def supports(self, view: TaskView) -> bool:
         """Whether there are points."""
         return view.cloud is not None and len(view.cloud.points) > 1
@@ -83,5 +87,9 @@ class TransportDistance(Similarity):
         self._clouds = {name: view.cloud for name, view in tasks.items() if view.cloud is not None}
 
     def _distances(self, target: TaskView) -> pd.Series[float]:
-        cloud = target.cloud
-        return pd.Series({name: np.sqrt(squared_otdd(cloud, other)) for name, other in self._clouds.items() if cloud})
+        if target.cloud is None:
+            return pd.Series(dtype=float)
+        squares = {
+            name: squared_otdd(target.cloud, cloud, max_points=self.max_points) for name, cloud in self._clouds.items()
+        }
+        return pd.Series(squares, dtype=float) ** 0.5
