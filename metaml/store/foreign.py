@@ -81,9 +81,10 @@ def add_foreign(store: Store, results: ForeignResults) -> ImportReport:
         by_task.setdefault(trial.task, []).append(_trial(results, number, trial, configurations[trial.configuration]))
     before = store.info()["counts"]["trials"]
     with store.writing() as connection:
+        writer = rows.TrialWriter(connection)
         for task, trials in by_task.items():
             _insert_task(connection, results, task)
-            rows.insert_trials(connection, _run_id(results, task), trials)
+            writer.insert(_run_id(results, task), trials)
     described = set() if results.metafeatures is None else set(results.metafeatures.index)
     return ImportReport(
         space=results.space,

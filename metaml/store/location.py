@@ -46,7 +46,7 @@ def _path(text: str) -> Path:
     if not text or "\0" in text:
         msg = f"{text!r} is no path of a store; give a file such as store.sqlite"
         raise StoreError(msg)
-    return Path(text).expanduser().absolute()
+    return Path(os.path.realpath(Path(text).expanduser()))  # SQLite keeps its log beside the file, not beside a link
 
 
 def _postgres_url(text: str) -> URL:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from metaml.errors import StoreError
 from metaml.store import records, schema
 from metaml.store.records import RunRecord, TaskRecord
-from metaml.trial import Trial
+from metaml.trial import Configuration, Trial
 
 _BATCH = 500
 
@@ -109,30 +109,42 @@ def insert_run(connection: Connection, run: RunRecord) -> None:
     connection.execute(insert_new(connection, schema.runs), row)
 
 
-def insert_trials(connection: Connection, run_id: str, trials: Collection[Trial]) -> None:
-    """Add the trials of a run and those of their configurations that are new.
+class TrialWriter:
+    """Adds the trials of several runs in one transaction; each configuration is hashed and looked up once."""
 
-    Raises:
-        StoreError: The run is not there, or a configuration names another space than the run.
-    """
-    run, space = run_id_and_space(connection, run_id)
-    ids = _configuration_ids(connection, space, trials)
-    _insert_values(
-        connection,
-        [(run, ids[id(trial.configuration)], *records.trial_values(trial)) for trial in trials],
-    )
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._seen: dict[int, tuple[Configuration, str]] = {}
+        """Identity of a dictionary -> itself, so that the identity is not given to another one, and its id."""
+        self._numbers: dict[tuple[str, str], int] = {}
+        """(space, id of the configuration) -> number of the row."""
 
+    def insert(self, run_id: str, trials: Collection[Trial]) -> None:
+        """Add the trials of a run and those of their configurations that are new.
 
-def _configuration_ids(connection: Connection, space: str, trials: Iterable[Trial]) -> dict[int, int]:
-    """Return the numbers of the configurations of some trials by the identity of the dictionaries."""
-    hashes: dict[int, str] = {}
-    configurations: dict[str, Mapping[str, Any]] = {}
-    for trial in trials:
-        if id(trial.configuration) not in hashes:
-            digest = hashes[id(trial.configuration)] = trial.configuration_id
-            configurations[digest] = trial.configuration
-    numbers = insert_configurations(connection, space, configurations)
-    return {identity: numbers[digest] for identity, digest in hashes.items()}
+        Raises:
+            StoreError: The run is not there, or a configuration names another space than the run.
+        """
+        run, space = run_id_and_space(self._connection, run_id)
+        names = [self._name(trial) for trial in trials]
+        new = {
+            name: trial.configuration
+            for name, trial in zip(names, trials, strict=True)
+            if (space, name) not in self._numbers
+        }
+        for name, number in insert_configurations(self._connection, space, new).items():
+            self._numbers[space, name] = number
+        values = [
+            (run, self._numbers[space, name], *records.trial_values(trial))
+            for name, trial in zip(names, trials, strict=True)
+        ]
+        _insert_values(self._connection, values)
+
+    def _name(self, trial: Trial) -> str:
+        known = self._seen.get(id(trial.configuration))
+        if known is None:
+            known = self._seen[id(trial.configuration)] = (trial.configuration, trial.configuration_id)
+        return known[1]
 
 
 def insert_configurations(

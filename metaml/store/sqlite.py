@@ -49,7 +49,6 @@ def create_file(path: Path) -> None:
     except OSError as error:
         msg = f"no store can be created at {path} ({error.strerror}): give a folder that can be written"
         raise StoreReadOnlyError(msg) from error
-    _warn_if_remote(path)
 
 
 def _initialise(path: Path) -> None:
@@ -242,7 +241,7 @@ def size_in_bytes(path: Path) -> int:
     return sum(p.stat().st_size for p in (path, _beside(path, "-wal")) if p.exists())
 
 
-def _warn_if_remote(path: Path) -> None:
+def warn_if_remote(path: Path) -> None:
     """Say that SQLite's locks do not hold over a network."""
     kind = _file_system(path)
     if kind in _REMOTE:

@@ -68,8 +68,10 @@ class Store:
                 engine, version = _in_memory(), schema.SCHEMA_VERSION
             else:
                 version = _existing(location, create=create)
+                if not read_only:
+                    sqlite.warn_if_remote(location)
+                    version = upgrade_file(location, version)
                 engine = sqlite.connect(location, read_only=read_only)
-                version = version if read_only else upgrade_file(location, version)
         if version != schema.SCHEMA_VERSION:
             engine.dispose()
             refuse(version, place)
@@ -159,8 +161,9 @@ class Store:
     def add_runs_of_trials(self, trials: Mapping[str, Iterable[Trial]]) -> None:
         """Add trials of several runs, by the id of the run, in one transaction, as `add_trials` does."""
         with self.writing() as connection:
+            writer = rows.TrialWriter(connection)
             for run_id, of_run in trials.items():
-                rows.insert_trials(connection, run_id, list(of_run))
+                writer.insert(run_id, list(of_run))
 
     def add_latency(self, latency: LatencyRecord) -> None:
         """Add the latency of a configuration of a run on a device.

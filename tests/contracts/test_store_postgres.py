@@ -89,10 +89,10 @@ def test_trials_wait_while_the_server_is_away(url, postgres, tmp_path, monkeypat
         assert [t.number for t in store.trials("r")] == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("n", [4, pytest.param(1000, marks=pytest.mark.slow)])
-def test_eight_processes_write_into_one_store(postgres, n):
+@pytest.mark.parametrize("n", [2, pytest.param(1000, marks=pytest.mark.slow)])
+def test_many_processes_write_into_one_store(postgres, n):
     program = str(ROOT / "tests" / "assets" / "store_writers.py")
-    command = [sys.executable, program, "crowd", postgres.fresh_url(), "8", str(n)]
+    command = [sys.executable, program, "crowd", postgres.fresh_url(), "4" if n < 10 else "8", str(n)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["median_ms"] > 0

@@ -86,7 +86,7 @@ def test_an_empty_store_is_an_empty_history(store):
     assert history.errors.shape == (0, 0) and history.configurations == {}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4), st.floats(0, 2)), max_size=6), max_size=5))
 def test_following_a_store_is_reading_it_at_once(bursts):
     with Store.open(":memory:") as store:

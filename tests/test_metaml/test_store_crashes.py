@@ -31,6 +31,6 @@ def test_a_killed_creation_leaves_nothing_half_made(tmp_path, n):
     assert run("birth", tmp_path / "store.sqlite", 0, n)["killed"] == n
 
 
-@pytest.mark.parametrize("n", [10, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [6, pytest.param(1000, marks=pytest.mark.slow)])
 def test_eight_processes_write_into_one_store(tmp_path, n):
     assert run("crowd", tmp_path / "store.sqlite", 8, n)["median_ms"] > 0

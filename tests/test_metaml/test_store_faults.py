@@ -214,3 +214,24 @@ def test_read_only_refuses_before_it_touches_anything(tmp_path):
         store.add_task(TaskRecord("g", "wine", "binary"))
     with pytest.raises(StoreMissingError):
         Store.open(tmp_path / "other.sqlite", read_only=True)
+
+
+def test_a_network_file_system_is_warned_of(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(sqlite, "_file_system", lambda _path: "nfs4")
+    Store.open(tmp_path / "store.sqlite").close()
+    assert "network file system (nfs4)" in caplog.text
+
+
+def test_a_link_to_a_store_in_use_is_the_store(tmp_path):
+    with Store.open(tmp_path / "store.sqlite") as store:
+        store.add_task(TaskRecord("f", "iris", "multiclass"))
+        (tmp_path / "link.sqlite").symlink_to(tmp_path / "store.sqlite")
+        with Store.open(tmp_path / "link.sqlite") as linked:
+            assert len(linked.tasks()) == 1
+            assert linked.url == store.url
+
+
+def test_postgresql_without_its_driver_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StoreError, match=r"metaml\[postgres\]"):
+        Store.open("postgresql://somewhere/db")
