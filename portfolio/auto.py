@@ -15,8 +15,6 @@ from portfolio.history import Target
 from portfolio.selection import Candidate, Choice, select
 from portfolio.table import Query, Table
 
-WORTH = 0.95
-"""A store is worth using if the chosen policy has at most this share of the regret of random order on it."""
 ENOUGH, MISLED = 8, 0.05
 """Results needed before the target's agreement with the store is judged, and the level of the test."""
 POLICIES = (
@@ -49,8 +47,8 @@ class Auto(WarmStarter):
         """Return why stored results should not be followed (further) on this target, or ""."""
         if not self._table.tasks:
             return super().hand_over(target)
-        if self.choice.curves.size and self._worth() > WORTH:
-            return f"stored results predict nothing: {self._worth():.2f} × the regret of random order on the store"
+        if self.choice.advantage <= 0:
+            return "stored results predict nothing: on left-out tasks they are not reliably better than random order"
         return self._contradiction(Query.of(target, self._table))
 
     def _fit(self, table: Table) -> None:
@@ -71,11 +69,6 @@ class Auto(WarmStarter):
         order = self._member._rank(query, n)
         self._why = f"{self._chosen} ({self.choice.reason}). {self._member.explain()}"
         return order
-
-    def _worth(self) -> float:
-        """Return the regret of the choice on the store as a share of that of random order, mean over counts."""
-        chance = np.maximum(self.choice.random, 1e-9)
-        return float((self.choice.curves[self.choice.best] / chance).mean())
 
     def _contradiction(self, query: Query) -> str:
         """Test whether the results rank configurations against the store's mean ranking."""

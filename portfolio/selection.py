@@ -37,6 +37,8 @@ class Choice:
     """Mean regret of each candidate after ``COUNTS`` evaluations, shape ``(candidates, len(COUNTS))``; may be empty."""
     random: Floats
     """The same of random order, shape ``(len(COUNTS),)``."""
+    advantage: float
+    """How much less regret than random order the best has, as a share, mean over counts; less two standard errors."""
     reason: str
     """The choice in words."""
 
@@ -55,7 +57,7 @@ def select(candidates: Sequence[Candidate], table: Table, *, seed: int = 0) -> C
     Relative to the first candidate, count by count, so that early and late evaluations have the same say. Families
     weigh alike. With fewer than four families, or nothing to tell apart, the first candidate is taken.
     """
-    nothing = Choice(0, np.zeros((0, len(COUNTS))), np.zeros(len(COUNTS)), "too few families to compare on")
+    nothing = Choice(0, np.zeros((0, len(COUNTS))), np.zeros(len(COUNTS)), 1.0, "too few families to compare on")
     small = _sample(table, np.random.default_rng(seed))
     if len(np.unique(small.families)) < 4 or len(small.ids) < 3:
         return nothing
@@ -71,7 +73,15 @@ def select(candidates: Sequence[Candidate], table: Table, *, seed: int = 0) -> C
     best = int(np.argmin(score))
     said = ", ".join(f"{candidate.label} {value:.2f}" for candidate, value in zip(candidates, score, strict=True))
     reason = f"best on {len(targets)} stored tasks with families left out, relative regret: {said}"
-    return Choice(best, means, (weights / weights.sum()) @ chance, reason)
+    advantage = _sure_advantage(curves[best], chance, small.families[targets])
+    return Choice(best, means, (weights / weights.sum()) @ chance, advantage, reason)
+
+
+def _sure_advantage(curves: Floats, chance: Floats, families: NDArray[np.int64]) -> float:
+    """Return the mean over families of the regret saved against random order, less two standard errors."""
+    saved = ((chance - curves) / np.maximum(chance.mean(axis=0), 1e-9)).mean(axis=1)
+    means = np.array([saved[families == family].mean() for family in np.unique(families)])
+    return float(means.mean() - 2 * means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 1.0
 
 
 def expected_random(errors: Floats, counts: Sequence[int]) -> Floats:

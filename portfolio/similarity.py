@@ -15,6 +15,8 @@ WIDTHS = (0.1, 0.2, 0.4, 0.8, np.inf)
 """Kernel widths tried, in units of the median distance of two tasks; inf = metafeatures tell nothing."""
 BACKGROUND = 0.1
 """Share of the weight that stays with all tasks, however near the nearest are."""
+CLEARLY = 0.97
+"""Metafeatures are used if they lower the error of predicted profiles to this share: the weights saw the same tasks."""
 LEAST_SHARED = 0.25
 """Below this share of informative metafeatures in common there is no distance."""
 
@@ -132,7 +134,8 @@ class Similarity:
         for width in WIDTHS:
             guesses = [self._kernel(matrix[i], prior * other[i], width) @ profiles for i in range(len(rows))]
             losses.append(float(prior @ ((profiles - np.array(guesses)) ** 2).sum(axis=1)))
-        self.width = float(WIDTHS[int(np.argmin(losses))])
+        best = int(np.argmin(losses))
+        self.width = float(WIDTHS[best]) if losses[best] < CLEARLY * losses[-1] else float("inf")
 
 
 def _learn_weights(places: Floats, profiles: Floats, table: Table, rng: np.random.Generator) -> Floats:
