@@ -64,7 +64,7 @@ def portable(table: Table) -> Select[Any]:
 
 def read(connection: Connection, table: Table) -> Iterator[list[Row]]:
     """Yield the rows of a table in their portable form, some at a time."""
-    streamed = connection.execution_options(yield_per=CHUNK).execute(portable(table))
+    streamed = connection.execute(portable(table).execution_options(yield_per=CHUNK))
     for part in streamed.mappings().partitions():
         yield [dict(row) for row in part]
 

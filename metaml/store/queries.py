@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL
 
 from metaml.store import sqlite
 from metaml.store.schema import configurations, devices, tasks, trials
+from metaml.store.schema import latencies as latencies_table
 from metaml.store.schema import runs as runs_table
 
 
@@ -30,6 +31,16 @@ def runs() -> Select[Any]:
     return (
         select(*own, tasks.c.fingerprint, devices.c.name.label("device")).select_from(joined).order_by(runs_table.c.id)
     )
+
+
+def latencies() -> Select[Any]:
+    """Return the latencies with the names of what they belong to, as the fields of `LatencyRecord`."""
+    own = [column for column in latencies_table.c if column.name != "id" and not column.foreign_keys]
+    joined = latencies_table.join(runs_table, latencies_table.c.run == runs_table.c.id)
+    joined = joined.join(devices, latencies_table.c.device == devices.c.id)
+    joined = joined.join(configurations, latencies_table.c.configuration == configurations.c.id)
+    named = (runs_table.c.run_id, configurations.c.hash.label("configuration_id"), devices.c.name.label("device"))
+    return select(*named, *own).select_from(joined).order_by(latencies_table.c.id)
 
 
 def state(connection: Connection, location: Path | URL | None) -> dict[str, Any]:

@@ -252,6 +252,20 @@ class Store:
         features = {fingerprint: records.load_numbers(text) for fingerprint, text in found}
         return pd.DataFrame.from_dict(features, orient="index", dtype=float).rename_axis("fingerprint")
 
+    def devices(self) -> dict[str, DeviceRecord]:
+        """Return the devices by name."""
+        columns = [column for column in schema.devices.c if column.name != "id"]
+        with self.reading() as connection:
+            found = connection.execute(select(*columns).order_by(schema.devices.c.id)).mappings().all()
+        return {row["name"]: DeviceRecord(**{**row, "details": json.loads(row["details"])}) for row in found}
+
+    def latencies(self, device: str | None = None) -> list[LatencyRecord]:
+        """Return the latencies of one device, or of all, in the order of writing."""
+        statement = queries.latencies()
+        statement = statement if device is None else statement.where(schema.devices.c.name == device)
+        with self.reading() as connection:
+            return [LatencyRecord(**row) for row in connection.execute(statement).mappings()]
+
     def info(self) -> dict[str, Any]:
         """Return counts by table, schema version, size in bytes, place and time of the last writing (UTC)."""
         with self.reading() as connection:

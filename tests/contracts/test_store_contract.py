@@ -144,7 +144,11 @@ def test_devices_and_latencies(filled):
     latency = LatencyRecord("r1", known, "cpu-4", predicted_ms=0.2, measured_ms=0.3)
     for _ in range(2):
         filled.add_latency(latency)
-    assert filled.info()["counts"] | {"devices": 1, "latencies": 1} == filled.info()["counts"]
+    assert filled.latencies() == filled.latencies("cpu-4") == [latency]
+    assert filled.latencies("other") == []
+    assert filled.devices() == {
+        "cpu-4": DeviceRecord("cpu-4", runtime="onnxruntime", threads=4, details={"model": "x"})
+    }
 
 
 @pytest.mark.parametrize("what", ["task", "run", "metafeatures", "configuration"])
