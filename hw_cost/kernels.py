@@ -50,10 +50,12 @@ def _dense(operation: Operation, batch: int, working_set: int) -> Sizes:
 
 
 def _elementwise(operation: Operation, batch: int, _: int) -> Sizes:
-    """Bytes of the result, and the spans that are worked on one by one when a row constant is broadcast."""
-    rows, width = row_sizes(operation, batch)
+    """Bytes of the largest tensor, and the spans that are worked on one by one when a row constant is broadcast."""
+    rows, _ = row_sizes(operation, batch)
     broadcast = any(size(shape) > 1 for shape in operation.parameters.values()) and len(operation.inputs) == 1
-    return {"bytes": rows * width * item_bytes(operation), "spans": rows if broadcast else 1}
+    elements = max(size(shape, batch) for shape in (*operation.inputs, operation.output))
+    item = 4 if operation.op == "Cast" else item_bytes(operation)  # of a cast the result's, which is always known
+    return {"bytes": elements * item, "spans": rows if broadcast and operation.op != "ReduceSum" else 1}
 
 
 def _rowwise(operation: Operation, batch: int, _: int) -> Sizes:
@@ -123,7 +125,7 @@ _KINDS = {
         *("Add", "Sub", "Mul", "Div", "Sqrt", "Relu", "Neg", "Abs", "Clip", "Max", "Min", "Exp", "Log", "Tanh", "Erf"),
         *("Pow", "Reciprocal", "Not", "IsNaN", "Where", "LeakyRelu", "HardSigmoid", "Sigmoid", "Elu", "Selu"),
         *("Softplus", "Softsign", "Gelu", "QuickGelu", "BiasGelu", "FastGelu", "Cast"),
-        *("Flatten", "Reshape", "Squeeze", "Unsqueeze"),
+        *("Flatten", "Reshape", "Squeeze", "Unsqueeze", "ReduceSum", "ReduceMean", "ReduceMax"),
     ),
     "rowwise": ("LayerNormalization", "SkipLayerNormalization", "BatchNormalization", "Softmax", "LogSoftmax"),
     "gather": ("Gather",),

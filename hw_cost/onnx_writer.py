@@ -89,6 +89,8 @@ def _constant(
         values = np.full(shape, -1e6 if position == 1 else 1e6, dtype=_NUMPY.get(dtype, np.float32))
     elif operation.op == "Reshape":
         values = np.array([0 if length == BATCH else length for length in operation.output], dtype=np.int64)
+    elif operation.op.startswith("Reduce"):
+        values = np.ones(shape, dtype=np.int64)
     elif dtype == "int64":
         values = np.zeros(shape, dtype=np.int64)
     elif dtype == "double":

@@ -67,6 +67,10 @@ def _per_output(flops: int) -> Callable[[Operation, int], int]:
     return lambda operation, batch: flops * size(operation.output, batch)
 
 
+def _reduction_flops(operation: Operation, batch: int) -> int:
+    return size(operation.inputs[0], batch)
+
+
 def _tree_flops(operation: Operation, batch: int) -> int:
     """A comparison for each level of a balanced tree, and the addition of its leaf."""
     rows, trees, leaves, _ = tree_sizes(operation, batch)
@@ -85,6 +89,7 @@ FLOPS: dict[str, Callable[[Operation, int], int]] = {
     **dict.fromkeys(("BatchNormalization",), _per_output(2)),
     **dict.fromkeys(("LayerNormalization", "SkipLayerNormalization", "InstanceNormalization"), _per_output(8)),
     **dict.fromkeys(("Softmax", "LogSoftmax"), _per_output(5)),
+    **dict.fromkeys(("ReduceSum", "ReduceMean", "ReduceMax"), _reduction_flops),
     **dict.fromkeys(("Gather", "LabelEncoder", "Concat", "Cast", "Identity", "Dropout"), _per_output(0)),
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split"), _per_output(0)),
 }

@@ -113,6 +113,16 @@ def binary(op: str, width: int, rows: int, dtype: str | None = None, *, constant
     return probe(add, (BATCH, width), rows=rows, dtype=dtype, copies=MAX_COPIES)
 
 
+def reduction(width: int, rows: int) -> Probe:
+    """Return a probe of a sum over the middle axis, as of embedded categories."""
+    parts = 1 + width // 4
+
+    def add(graph: OpGraph, x: str, k: int) -> str:
+        return graph.add("ReduceSum", x, Parameter(f"axes{k}", (1,)), output=(BATCH, 4), keepdims=0)
+
+    return probe(add, (BATCH, parts, 4), rows=rows, copies=MAX_COPIES)
+
+
 def clip(width: int, rows: int) -> Probe:
     """Return a probe of ``Clip`` on doubles."""
 
@@ -232,6 +242,8 @@ def all_probes(*, quick: bool = False, seed: int = 0) -> list[Probe]:
     probes += _lookups(share, seed)
     ensembles = _spread(48 // share, (1, 500), (4, 64), (0.6, 20), (0.1, 40), seed=seed + 3)
     probes += [trees(n, leaves, max(1, outputs), max(1, rows)) for n, leaves, outputs, rows in ensembles]
+    boosted = ((1000, 16, 3), (2000, 8, 10), (1500, 32, 3), (5000, 16, 10))  # rounds times classes
+    probes += [trees(n, leaves, outputs, 1) for n, leaves, outputs in boosted]
     probes += [call_probe(n_inputs) for n_inputs in (1, 2)]
     probes += [call_probe(2, strings, rows) for strings, rows in ((1, 1), (4, 1), (16, 1), (64, 1), (8, 64))]
     order = np.random.default_rng(seed).permutation(len(probes))  # a busy phase must not take all of one operator
@@ -248,7 +260,7 @@ def _small_probes() -> list[Callable[[int, int], Probe]]:
         *(partial(binary, op, constant=False) for op in ("Add", "Mul", "Div")),
         *(partial(binary, "Add", dtype=dtype) for dtype in ("int64", None)),
         *(partial(normalisation, op) for op in ("LayerNormalization", "BatchNormalization")),
-        *(clip, where, partial(concat, 2)),
+        *(clip, where, partial(concat, 2), reduction),
     ]
 
 

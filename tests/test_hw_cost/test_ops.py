@@ -26,6 +26,11 @@ def test_a_lookup_reads_only_its_rows():
     assert operation_bytes(lookup, 2) == 2 * 4 * (2 * 4 * 8) + 8 * 2 * 4
 
 
+def test_a_sum_adds_all_that_comes_in():
+    total = Operation("ReduceSum", ((BATCH, 6, 4),), (BATCH, 4), {"axes": (1,)}, {"keepdims": 0})
+    assert operation_flops(total, 2) == 48
+
+
 def test_doubles_move_twice_the_bytes():
     single = Operation("Mul", ((BATCH, 6),), (BATCH, 6), {"scale": (6,)})
     double = Operation("Mul", ((BATCH, 6),), (BATCH, 6), {"scale": (6,)}, {"dtype": "double"})
