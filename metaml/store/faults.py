@@ -20,7 +20,8 @@ from metaml.store.errors import (
 
 _BACKUP = "the file was left as it is; restore a backup of it, or move it away and start a new store"
 _KNOWN: tuple[tuple[tuple[str, ...], type[StoreError], str], ...] = (
-    (("malformed", "not a database", "corrupt"), StoreCorruptError, f"is damaged: {_BACKUP}"),
+    (("not a database",), StoreCorruptError, f"is no SQLite file, or one whose beginning is damaged: {_BACKUP}"),
+    (("malformed", "corrupt"), StoreCorruptError, f"is damaged or truncated: {_BACKUP}"),
     (
         ("database is locked", "table is locked"),
         StoreUnavailableError,

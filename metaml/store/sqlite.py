@@ -27,7 +27,8 @@ BUSY_SECONDS = 30.0
 CHECKED_BYTES = 32 * 2**20
 """A file up to this size (tens of milliseconds) is checked at every opening, a larger one only after an unclean end."""
 _LOOKS = 10
-_MAGIC = b"SQLite format 3\0"
+_PAGE = 512
+"""Bytes of the smallest page of SQLite, and so of the smallest file."""
 _WAY_OUT = "the file was left as it is; restore a backup of it, or move it away and start a new store"
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "afs", "9p"}
 
@@ -139,44 +140,45 @@ def _state(path: Path) -> list[tuple[int, int]]:
 
 
 def _examine(path: Path) -> int:
-    header = _header(path)
-    application, size = int.from_bytes(header[68:72], "big"), path.stat().st_size
+    """Look once.
+
+    Only SQLite opens the file: a process that closes a file any other way gives up the locks that SQLite holds on it.
+    """
+    size = _size(path)
+    unclean = _has_content(_beside(path, "-wal"))
+    with store_errors(str(path)), closing(_open(path, "mode=ro" if unclean else "mode=ro&immutable=1")) as connection:
+        application, version = (_pragma(connection, name) for name in ("application_id", "user_version"))
+        problems = _check(connection) if unclean or size <= CHECKED_BYTES else []
     if application != schema.APPLICATION_ID:
         msg = f"{path} is an SQLite file of another program, not a store; give another file"
         raise StoreCorruptError(msg)
-    unclean = _has_content(_beside(path, "-wal"))
-    page_size = int.from_bytes(header[16:18], "big")
-    expected = (65536 if page_size == 1 else page_size) * int.from_bytes(header[28:32], "big")
-    if not unclean and size < expected:
-        msg = f"the store {path} is truncated ({size} of {expected} bytes): {_WAY_OUT}"
-        raise StoreCorruptError(msg)
-    with store_errors(str(path)), closing(_open(path, "mode=ro" if unclean else "mode=ro&immutable=1")) as connection:
-        problems = _check(connection) if unclean or size <= CHECKED_BYTES else []
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if problems:
         msg = f"the store {path} is damaged ({problems[0]}): {_WAY_OUT}"
         raise StoreCorruptError(msg)
     return version
 
 
-def _header(path: Path) -> bytes:
+def _size(path: Path) -> int:
+    """Return the size of a file in bytes; SQLite takes a file of almost none for a database without tables."""
     try:
-        with path.open("rb") as file:
-            header = file.read(100)
+        size = path.stat().st_size
     except FileNotFoundError as error:
         msg = f"there is no store at {path}"
         raise StoreMissingError(msg) from error
-    except IsADirectoryError as error:
-        msg = f"{path} is a directory, not a store; give a file such as {path / 'store.sqlite'}"
-        raise StoreCorruptError(msg) from error
     except OSError as error:
         msg = f"the store {path} cannot be read ({error.strerror}): look at its path and permissions"
         raise StoreError(msg) from error
-    if len(header) < 100 or not header.startswith(_MAGIC):
-        what = "is empty" if not header else "is no SQLite file"
-        msg = f"{path} {what}, so it is not a store: {_WAY_OUT}"
+    if path.is_dir():
+        msg = f"{path} is a directory, not a store; give a file such as {path / 'store.sqlite'}"
         raise StoreCorruptError(msg)
-    return header
+    if size < _PAGE:
+        msg = f"{path} has only {size} bytes, so it is not a store: {_WAY_OUT}"
+        raise StoreCorruptError(msg)
+    return size
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
 
 def _check(connection: sqlite3.Connection) -> list[str]:
