@@ -19,6 +19,7 @@ from metafeatures.columns import Columns, HashArray, IntArray
 from metafeatures.target import Target
 
 ROUNDS = 3
+MARKS = 16
 BLOCK_COLUMNS = 32
 BLOCK_ROWS = 4096
 _MISSING = np.uint64(0x9E3779B97F4A7C15)
@@ -93,15 +94,27 @@ def _only_copies_are_tied(columns: Columns, target: Target, rows: HashArray) -> 
 
 
 def _without_symmetry(columns: Columns, target: Target, rows: HashArray) -> HashArray:
-    """Refined colours again, with classes of equal colour told apart first, then columns of equal colour.
+    """Refined colours again, with classes of equal colour told apart, then columns of equal colour one by one.
 
-    Where refinement leaves two classes (columns) equal, a swap of the two leads to the same table (but for rare
-    graphs), so that it does not matter which one comes first; but rows must not mix them up.
+    Columns that refinement leaves equal are images of each other under a symmetry of the table (but for rare graphs):
+    think of the corners of a tic-tac-toe board. It does not matter which of them is marked first; but after that the
+    others need not be equal any more, so colours are refined after each mark.
     """
     targets = _target_colours(target, rows, tell_apart=True)
+    marks = np.zeros(columns.n_columns, dtype=np.uint64)
     rows = _row_colours(columns, _column_colours(columns, rows + targets), targets)
-    column_colours = _column_colours(columns, rows)
-    return _row_colours(columns, scramble(column_colours + _occurrence(column_colours)), targets)
+    for mark in range(1, MARKS + 1):
+        rows = _row_colours(columns, scramble(_column_colours(columns, rows) + marks), targets)
+        if _only_copies_are_tied(columns, target, rows):
+            return rows
+        colours = scramble(_column_colours(columns, rows) + marks)
+        order = np.argsort(colours, kind="stable")
+        tied = np.flatnonzero(colours[order][1:] == colours[order][:-1])
+        if not tied.size:
+            break
+        marks[order[tied[0]]] = mark
+    colours = scramble(_column_colours(columns, rows) + marks)
+    return _row_colours(columns, scramble(colours + _occurrence(colours)), targets)
 
 
 def _target_colours(target: Target, rows: HashArray, *, tell_apart: bool = False) -> HashArray:

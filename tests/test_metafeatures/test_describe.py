@@ -132,3 +132,18 @@ def test_extreme_tables(make, caplog):
     assert caplog.records == []
     assert vector["nr_inst"] == len(X)
     assert not np.isinf(vector).any()
+
+
+def test_the_symmetries_of_a_board_do_not_matter():
+    cells = np.indices((2,) * 9).reshape(9, -1).T  # all boards of 3 x 3 with two marks
+    lines = [(0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6)]
+    won = pd.Series(np.any([cells[:, line].all(axis=1) for line in lines], axis=0))
+    X = pd.DataFrame(cells)
+    one = metafeatures.describe(X, won, groups=metafeatures.ALL_GROUPS, max_rows=100)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        rows, columns = rng.permutation(len(X)), rng.permutation(9)
+        other = metafeatures.describe(
+            X.iloc[rows, columns], won.iloc[rows], groups=metafeatures.ALL_GROUPS, max_rows=100
+        )
+        pd.testing.assert_series_equal(one, other, check_exact=True)
