@@ -66,7 +66,7 @@ class LatencyTable:
     """Measured kernel latencies of one device, versioned and self-describing."""
 
     device: Device
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...] = field(repr=False)
     correction: Correction = field(default_factory=Correction)
     reference_us: float = 0.0
     """Floor of the protocol's reference while the table was measured."""
