@@ -79,6 +79,11 @@ def test_an_empty_network_costs_a_call(table):
     assert table.predict(graph).latency_ms == pytest.approx(5e-3, rel=0.02)
 
 
+def test_a_batch_that_no_correction_saw_widens_the_interval(table):
+    one, two = table.predict(graph_of_gemms()), table.predict(graph_of_gemms(), batch=2)
+    assert two.high_ms / two.latency_ms > 1.2 > one.high_ms / one.latency_ms
+
+
 def test_a_batch_must_be_positive(table):
     with pytest.raises(ValueError, match="batch must be at least 1, got 0"):
         table.predict(perceptron(), batch=0)
