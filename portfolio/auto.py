@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -12,7 +12,7 @@ from portfolio.base import WarmStarter
 from portfolio.chain import Chain, Policy
 from portfolio.greedy import GreedyPortfolio
 from portfolio.history import Target
-from portfolio.selection import Candidate, Choice, select
+from portfolio.selection import Candidate, select
 from portfolio.table import Query, Table
 
 ENOUGH, MISLED = 8, 0.05
@@ -26,9 +26,6 @@ POLICIES = (
     Policy(scaling="raw", similar=False),
 )
 
-_choices: dict[tuple[str, int], Choice] = {}
-"""Choices already made in this process, by content of the store and seed."""
-
 
 class Auto(WarmStarter):
     """The policy of ``POLICIES`` (or the plain portfolio) that does best on the store with families left out.
@@ -38,6 +35,11 @@ class Auto(WarmStarter):
     """
 
     name = "auto"
+
+    def __init__(self, *, seed: int = 0, cache: Path | None = None) -> None:
+        """``cache``: folder that remembers the choice for a store from one process to the next."""
+        super().__init__(seed=seed)
+        self.cache = cache
 
     def sources(self, ids: Iterable[str]) -> dict[str, str]:
         """Return who really produced each of the last proposed ids: "portfolio", "knn" or "pmf"."""
@@ -56,11 +58,8 @@ class Auto(WarmStarter):
         policies = [p for p in POLICIES if table.feature_names or not p.similar or p.scaling == "raw"]
         makers += [lambda policy=policy: Chain(seed=self.seed, policy=policy) for policy in policies]  # type: ignore[misc]
         labels = ["portfolio only", *(str(policy) for policy in policies)]
-        key = _digest(table), self.seed
-        if key not in _choices:
-            candidates = [Candidate(label, make) for label, make in zip(labels, makers, strict=True)]
-            _choices[key] = select(candidates, table, seed=self.seed)
-        self.choice = _choices[key]
+        candidates = [Candidate(label, make) for label, make in zip(labels, makers, strict=True)]
+        self.choice = select(candidates, table, seed=self.seed, cache=self.cache)
         best = self.choice.best if self.choice.curves.size else 1
         self._member = makers[best]().fit_table(table)
         self._chosen = labels[best]
@@ -83,12 +82,3 @@ class Auto(WarmStarter):
         if test.pvalue < MISLED:
             return f"this task contradicts the stored ones: rank correlation {test.statistic:.2f} over {len(known.T)}"
         return ""
-
-
-def _digest(table: Table) -> str:
-    """Return a hash of all that a choice depends on."""
-    parts = [table.errors, table.metafeatures, table.families.astype(float)]
-    content = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
-    return hashlib.sha256(
-        content + repr([sorted(c.items(), key=str) for c in table.configurations]).encode()
-    ).hexdigest()

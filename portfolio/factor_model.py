@@ -18,6 +18,10 @@ by configurations with alike hyperparameters instead of by history. LENGTH: kern
 LOCALITY = 0.5
 """How far a target's covariance leans on its similar tasks; 0 = all tasks alike."""
 MOST_LANDMARKS, MOST_HYPOTHESES, SERIOUS = 96, 256, 1e-3
+MOST_CELLS = 200_000
+"""At most so many hypotheses × configurations are looked at, the most probable hypotheses first."""
+LARGE = 3000
+"""Above so many configurations fewer directions and landmarks are kept, for speed."""
 
 
 @dataclass(frozen=True)
@@ -108,13 +112,14 @@ class FactorModel:
         shift, scale, log_weights = self._with_own_scale(prior, seen, errors)
         own = prior.loadings[seen]
         root = np.linalg.cholesky(own @ own.T + np.diag(self.noise[seen]))
-        gain = np.linalg.solve(root, own @ prior.loadings.T)
+        gain = np.linalg.solve(root, own) @ prior.loadings.T
         residual = (errors - shift[:, None]) / scale[:, None] - prior.mean[seen]
         whitened = np.linalg.solve(root, residual.T)
         # log evidence of N(a + s m, s² (B Bᵀ + D)), up to what all hypotheses share
         evidence = -0.5 * (whitened**2).sum(axis=0) - len(seen) * np.log(scale) + log_weights
         probability = np.exp(evidence - evidence.max())
-        serious = probability > SERIOUS * probability.sum()
+        serious = np.argsort(-probability)[: max(MOST_CELLS // len(prior.mean), 4)]
+        serious = serious[probability[serious] > SERIOUS * probability.sum()]
         p = probability[serious] / probability[serious].sum()
         a, s = shift[serious], scale[serious]
         means = prior.mean + whitened[:, serious].T @ gain
@@ -146,10 +151,10 @@ class FactorModel:
 def principal(residual: Floats) -> tuple[Floats, Floats]:
     """Return orthonormal directions ``(c, r)`` and coordinates ``(t, r)``: ``coordinates @ directions.T`` ≈ residual.
 
-    Exact (r = full rank) up to 3,000 configurations, the 64 leading directions above.
+    Exact (r = full rank, at most 256) up to ``LARGE`` configurations, the 48 leading directions above.
     """
     t, c = residual.shape
-    most = 256 if c <= 3000 else 64
+    most = 256 if c <= LARGE else 48
     if t <= c:
         values, left = np.linalg.eigh(residual @ residual.T)
         order = np.argsort(-values)[:most]
@@ -166,7 +171,8 @@ def _landmark_features(encoding: Floats, rng: np.random.Generator) -> Floats:
     if encoding.shape[1] == 0:
         return np.zeros((len(encoding), 0))
     distinct = np.unique(encoding, axis=0)
-    chosen = distinct[rng.permutation(len(distinct))[:MOST_LANDMARKS]]
+    most = MOST_LANDMARKS if len(encoding) <= LARGE else MOST_LANDMARKS // 4
+    chosen = distinct[rng.permutation(len(distinct))[:most]]
     between = _squared_distances(chosen, chosen)
     median = float(np.median(between[between > 0])) if (between > 0).any() else 1.0
     kernel = np.exp(-between / (2 * LENGTH**2 * median)) + 1e-6 * np.eye(len(chosen))

@@ -7,7 +7,7 @@ import torch
 
 from portfolio.table import Floats
 
-RATE, STEPS, JITTER = 0.02, 120, 1e-6
+RATE, STEPS, JITTER = 0.03, 80, 1e-6
 
 
 def fit_latents(start: Floats, rows: Floats) -> tuple[Floats, float, float]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +18,9 @@ from portfolio.table import Floats, Query, Table
 COUNTS = (1, 2, 3, 5, 10, 20)
 """Numbers of evaluations after which the candidates are compared."""
 FOLDS = 3
-MOST_TARGETS, MOST_TASKS, MOST_COLUMNS = 60, 300, 400
+VERSION = 1
+"""Part of the key of a cached choice: to be raised when a candidate of the same label changes."""
+MOST_TARGETS, MOST_TASKS, MOST_COLUMNS = 48, 300, 300
 """A store larger than this is sampled: the choice among a few candidates does not need it all."""
 
 
@@ -51,7 +56,28 @@ def family_folds(families: NDArray[np.int64], folds: int, seed: int) -> NDArray[
     return fold[families]
 
 
-def select(candidates: Sequence[Candidate], table: Table, *, seed: int = 0) -> Choice:
+_choices: dict[str, Choice] = {}
+"""Choices already made in this process, by content of the store, candidates and seed."""
+
+
+def select(candidates: Sequence[Candidate], table: Table, *, seed: int = 0, cache: Path | None = None) -> Choice:
+    """Return the choice among candidates on a store: from memory, from the folder ``cache``, or by replay.
+
+    The key is a hash of the store, the candidates and the seed: a store that has grown is judged anew.
+    """
+    key = _digest(candidates, table, seed)
+    file = None if cache is None else cache / f"{key}.json"
+    if key not in _choices and file is not None and file.exists():
+        _choices[key] = _from_json(file.read_text())
+    if key not in _choices:
+        _choices[key] = choose(candidates, table, seed=seed)
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(_to_json(_choices[key]))
+    return _choices[key]
+
+
+def choose(candidates: Sequence[Candidate], table: Table, *, seed: int = 0) -> Choice:
     """Replay candidates on the store with families left out; the least mean of relative regrets wins.
 
     Relative to the first candidate, count by count, so that early and late evaluations have the same say. Families
@@ -148,3 +174,22 @@ def _targets(table: Table, rng: np.random.Generator) -> NDArray[np.int64]:
         if taken[family] <= 3 and len(chosen) < MOST_TARGETS:
             chosen.append(int(task))
     return np.array(sorted(chosen), dtype=np.int64)
+
+
+def _digest(candidates: Sequence[Candidate], table: Table, seed: int) -> str:
+    """Return a hash of all that a choice depends on."""
+    parts = [table.errors, table.metafeatures, table.families.astype(float)]
+    content = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
+    words = [VERSION, seed, [candidate.label for candidate in candidates], table.errors.shape]
+    words.append([sorted(c.items(), key=str) for c in table.configurations])
+    return hashlib.sha256(content + repr(words).encode()).hexdigest()[:32]
+
+
+def _to_json(choice: Choice) -> str:
+    return json.dumps({**asdict(choice), "curves": choice.curves.tolist(), "random": choice.random.tolist()})
+
+
+def _from_json(text: str) -> Choice:
+    values = json.loads(text)
+    curves = np.array(values["curves"], dtype=float).reshape(-1, len(COUNTS))
+    return Choice(**{**values, "curves": curves, "random": np.array(values["random"], dtype=float)})

@@ -95,3 +95,18 @@ def test_random_regret_is_exact():
     draws = [[rng.permutation(errors)[:k].min() for _ in range(20000)] for k in (1, 2, 3)]
     assert expected_random(errors, [1, 2, 3]) == pytest.approx(np.mean(draws, axis=1), abs=0.01)
     assert expected_random(errors, [4, 9]).tolist() == [0.0, 0.0]
+
+
+def test_the_choice_is_remembered_on_disk(tmp_path):
+    from portfolio import selection
+
+    selection._choices.clear()
+    first = WARM_STARTERS["auto"](seed=0, cache=tmp_path).fit(make())
+    (file,) = tmp_path.iterdir()
+    written = file.stat().st_mtime_ns
+    selection._choices.clear()
+    again = WARM_STARTERS["auto"](seed=0, cache=tmp_path).fit(make())
+    assert again.explain() == first.explain() and again.propose(Target(), 4) == first.propose(Target(), 4)
+    assert file.stat().st_mtime_ns == written
+    WARM_STARTERS["auto"](seed=0, cache=tmp_path).fit(make().drop_tasks(["t3"]))
+    assert len(list(tmp_path.iterdir())) == 2
