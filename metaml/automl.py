@@ -33,9 +33,9 @@ from metaml.report import write_report, write_trials
 from metaml.request import SearchRequest
 from metaml.run_folder import RunFolder
 from metaml.runners import Assignment, WorkerPool
-from metaml.session import Session, store_writer
+from metaml.session import Session
 from metaml.space import SPACE_VERSION, build_space
-from metaml.store import RunRecord, Store, TaskRecord, default_store_url
+from metaml.store import Recorder, RunRecord, Store, TaskRecord, default_store_url
 from metaml.trial import Trial
 from metaml.tuner import Tuner
 
@@ -219,13 +219,15 @@ class _Run:
             context.latency_limit(request.max_latency_ms),
             seed=request.seed,
         )
+        recorder = Recorder(store, run_id, self._folder.waiting)
+        recorder.flush()
         session = Session(
             request,
             context,
             proposer=proposer,
             pool=self._pool,
             folder=self._folder,
-            remember=store_writer(store, run_id),
+            recorder=recorder,
             listener=self._listener,
             trials=store.trials(run_id),
             deadline=self._deadline,
@@ -371,11 +373,11 @@ def _remembers(context: Context) -> str:
 def _why_nothing(trials: list[Trial], was_interrupted: bool) -> str:
     if was_interrupted:
         return "Interrupted before the first trial ended; there is no model yet."
-    reasons = Counter(trial.message.strip().splitlines()[-1] for trial in trials if trial.message)
-    if not reasons:
+    failed = [trial for trial in trials if trial.status != "infeasible" and trial.message]
+    if not failed or all(trial.status == "timeout" for trial in failed):
         return "No trial ended in time; give the search more --time."
-    reason, count = reasons.most_common(1)[0]
-    return f"No trial succeeded. The most frequent reason ({count} of {len(trials)}): {reason}"
+    reason, count = Counter(trial.message.strip().splitlines()[-1] for trial in failed).most_common(1)[0]
+    return f"No trial succeeded. The most frequent reason ({count} of {len(failed)}): {reason}"
 
 
 def _nothing_kept_the_limit(model: Delivered, request: SearchRequest) -> str:

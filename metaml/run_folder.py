@@ -30,9 +30,10 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.model = path / "model.onnx"
+        self.waiting = path / "waiting.jsonl"
+        """Trials that the store could not take yet."""
         self.report = path / "report.html"
         self.candidates = path / "candidates"
-        self.log = path / "workers.log"
         self._request, self._progress, self._result = (path / f"{name}.json" for name in ("run", "progress", "result"))
 
     @classmethod

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from metaml.context import Context
 from metaml.delivery import finalists
-from metaml.errors import StoreError
 from metaml.events import Listener, Progress
 from metaml.latency import MEASURE_SECONDS
 from metaml.proposals import Proposal, Proposer
 from metaml.request import SearchRequest
 from metaml.run_folder import RunFolder
 from metaml.runners import Job, Outcome, WorkerPool
-from metaml.store import Store
+from metaml.store import Recorder
 from metaml.trial import Trial
 
 TRIAL_SHARE = 0.25
@@ -39,7 +37,7 @@ class Session:
         proposer: decides what to try next.
         pool: workers that were assigned the task.
         folder: receives candidate models and the elapsed time.
-        remember: writes trials into the store.
+        recorder: keeps trials in the store.
         listener: hears of every trial.
         trials: those of earlier sittings.
         deadline: monotonic time at which the answer must be there.
@@ -53,14 +51,14 @@ class Session:
         proposer: Proposer,
         pool: WorkerPool,
         folder: RunFolder,
-        remember: Callable[[list[Trial]], None],
+        recorder: Recorder,
         listener: Listener,
         trials: list[Trial],
         deadline: float,
     ) -> None:
         self._request, self._context = request, context
         self._proposer, self._pool, self._folder = proposer, pool, folder
-        self._remember, self._listener = remember, listener
+        self._recorder, self._listener = recorder, listener
         self.trials = list(trials)
         self._deadline = deadline
         self._started = time.monotonic()
@@ -184,7 +182,8 @@ class Session:
 
     def _keep(self, trials: list[Trial]) -> None:
         self.trials += trials
-        self._remember(trials)
+        for trial in trials:
+            self._recorder.add(trial)
         self.save_elapsed()
 
     def _typical_seconds(self) -> float:
@@ -198,18 +197,6 @@ class Session:
         refit = 1.5 * best.seconds / n_folds if best is not None else 0.5
         reserve = CLOSING_SECONDS + 2 * MEASURE_SECONDS + min(2 * refit, 0.25 * self._request.time_limit)
         return self._deadline - min(reserve, 0.5 * self._request.time_limit)
-
-
-def store_writer(store: Store, run_id: str) -> Callable[[list[Trial]], None]:
-    """Return what writes trials of a run into the store, each batch in one transaction."""
-
-    def remember(trials: list[Trial]) -> None:
-        try:
-            store.add_trials(run_id, trials)
-        except StoreError as error:
-            raise StoreError(f"{error} The search stops; its best model so far is delivered.") from error
-
-    return remember
 
 
 def _utc_now() -> str:

@@ -48,3 +48,11 @@ def mixed_table(n: int = 240, *, n_classes: int = 2, seed: int = 0) -> pd.DataFr
     table.loc[::11, "city"] = None
     table.loc[3, "income"] = np.inf
     return table
+
+
+@pytest.fixture(scope="session")
+def device_table() -> str:
+    """A latency table that ships, so that no test measures one."""
+    from hw_cost.shipped import SHIPPED
+
+    return str(next(iter(sorted(SHIPPED.glob("*.json")))))

@@ -14,7 +14,6 @@ from hw_cost.graph import BATCH, OpGraph, Parameter
 from metaml.models.base import SQUASH_TENSORS, Exported, NetworkShape, Tensors, emit_dense, emit_squash, squash
 from metaml.models.estimator_family import EstimatorFamily
 
-
 L2_STEPS = [1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0]
 
 

@@ -9,7 +9,6 @@ import sys
 import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -51,11 +50,9 @@ class WorkerPool:
         n_workers: number of processes.
         memory_bytes: resident memory above which a worker's job ends as ``memout``; None for half of the machine's
             memory shared among the workers.
-        log: file that receives what the workers print.
     """
 
-    def __init__(self, n_workers: int = 1, *, memory_bytes: int | None = None, log: Path | None = None) -> None:
-        self._log = log
+    def __init__(self, n_workers: int = 1, *, memory_bytes: int | None = None) -> None:
         self._assignment: Assignment | None = None
         self._memory_bytes = memory_bytes or psutil.virtual_memory().total // 2 // n_workers
         self._workers = [self._start() for _ in range(n_workers)]
@@ -169,15 +166,14 @@ class WorkerPool:
         environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, "1") | {"PYTHONPATH": os.pathsep.join(sys.path)}
         with theirs:
             command = [sys.executable, "-m", "metaml.runners.worker", str(theirs.fileno())]
-            with (self._log or Path(os.devnull)).open("ab") as log:
-                process = subprocess.Popen(
-                    command,
-                    pass_fds=[theirs.fileno()],
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                )
+            process = subprocess.Popen(
+                command,
+                pass_fds=[theirs.fileno()],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
         return _Worker(process, Connection(ours.detach()))
 
 

@@ -9,11 +9,10 @@ import torch
 
 from hw_cost.graph import OpGraph
 from hw_cost.kernels import kernels_of, kernels_of_onnx
-from metaml.data import Task, make_task
+from metaml.data import Task, make_splits, make_task
 from metaml.data.columns import encode_columns
 from metaml.evaluation import Evaluator
 from metaml.export import check_parity, deployed_graph, to_onnx
-from metaml.data import make_splits
 from metaml.metrics import metric_for
 from metaml.models import FAMILIES, NetworkShape, TorchFamily
 from metaml.space import default_configurations, sample_configurations
@@ -60,7 +59,9 @@ class TestTorchFamily:
         assert scores.shape == (6, shape.n_outputs)
         scores.square().mean().backward()
         assert all(torch.isfinite(p.grad).all() for p in module.parameters() if p.grad is not None)
-        constants = sum(name.startswith("squash.") for op in family.graph(configuration, shape) for name in op.parameters)
+        constants = sum(
+            name.startswith("squash.") for op in family.graph(configuration, shape) for name in op.parameters
+        )
         n_module = sum(parameter.numel() for parameter in module.parameters())
         assert family.graph(configuration, shape).n_parameters - constants == n_module
 

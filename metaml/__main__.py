@@ -1,0 +1,5 @@
+"""``python -m metaml`` is the command line."""
+
+from metaml.cli import main
+
+main()

@@ -1,0 +1,233 @@
+"""The main job, end to end, on real tables, with real processes, files and stores."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+import metaml
+from metaml.errors import SearchError, UsageError
+from metaml.run_folder import RunFolder
+from metaml.store import Store
+from tests.conftest import mixed_table
+
+METAML = [sys.executable, "-m", "metaml"]
+
+
+def run_command(*arguments: object, **options) -> subprocess.CompletedProcess:
+    command = [*METAML, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+
+
+@pytest.fixture(scope="module")
+def table_file(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "members.csv"
+    mixed_table().drop(columns="value").to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, table_file, device_table):
+    """One short search, shared by the tests that only look at its results."""
+    folder = tmp_path_factory.mktemp("runs")
+    return metaml.search(
+        table_file,
+        target="label",
+        device=device_table,
+        max_latency_ms=5.0,
+        time_limit=60,
+        trials=7,
+        store=folder / "store.sqlite",
+        out=folder / "run",
+    )
+
+
+class TestAnswer:
+    def test_limit_is_kept_by_measurement(self, finished):
+        assert finished.meets_limit
+        assert 0 < finished.best["latency_ms"]["measured"] <= 5.0
+
+    def test_every_trial_is_in_the_answer_with_its_source(self, finished):
+        trials = finished.summary["trials"]
+        assert sum(trial["status"] != "infeasible" for trial in trials) == 7
+        assert {trial["source"] for trial in trials} <= {"portfolio", "knn", "pmf", "smac", "default", "random"}
+        assert finished.best["error"] == min(t["error"] for t in trials if t["status"] == "ok")
+
+    def test_time_limit_is_kept(self, finished):
+        assert finished.summary["seconds"] < 60
+
+    def test_summary_is_what_the_folder_holds(self, finished):
+        written = json.loads((finished.folder / "result.json").read_text())
+        assert written == finished.summary
+        assert {"run", "task", "best", "trials", "pareto", "seconds", "overhead_seconds"} <= set(written)
+        for name in ("model.onnx", "model.json", "report.html", "trials.csv"):
+            assert (finished.folder / name).stat().st_size > 0
+
+    def test_trials_are_in_the_store_and_remembered_for_other_tasks(self, finished):
+        with Store.open(finished.folder.parent / "store.sqlite") as store:
+            (run,) = store.runs()
+            kept = store.trials(run.run_id)
+        assert [t.configuration_id for t in kept] == [
+            metaml.trial.configuration_id(t["configuration"]) for t in finished.summary["trials"]
+        ]
+
+    def test_nothing_in_the_folder_is_a_pickle(self, finished):
+        for path in finished.folder.rglob("*"):
+            if path.is_file():
+                assert path.suffix in {".onnx", ".json", ".html", ".csv"}
+                assert not path.read_bytes().startswith(b"\x80\x04")
+
+    def test_model_runs_where_only_onnxruntime_numpy_and_pandas_are(self, finished, table_file):
+        """The README's snippet, in a process where importing anything of ours fails."""
+        readme = (Path(metaml.__file__).parents[1] / "README.md").read_text()
+        snippet = next(part for part in readme.split("```python\n")[1:] if "InferenceSession" in part).split("```")[0]
+        snippet = snippet.replace("model.onnx", str(finished.model_path)).replace("data.csv", str(table_file))
+        guard = "import sys\nfor name in ('metaml', 'torch', 'sklearn', 'hw_cost'): sys.modules[name] = None\n"
+        script = f"{guard}{snippet}\nprint(json.dumps(probabilities.tolist()))"
+        ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        ours = metaml.Predictor(finished.folder).scores(pd.read_csv(table_file))
+        np.testing.assert_allclose(json.loads(ran.stdout), ours, atol=1e-6)
+
+    def test_predict_command(self, finished, table_file, tmp_path):
+        out = tmp_path / "out.csv"
+        ran = run_command("predict", finished.folder, table_file, "-o", out)
+        assert ran.returncode == 0, ran.stderr
+        predicted = pd.read_csv(out)
+        truth = pd.read_csv(table_file)["label"]
+        assert list(predicted.columns) == ["label", "probability_c0", "probability_c1"]
+        assert (predicted["label"] == truth).mean() > 0.8
+
+    def test_predict_with_a_missing_column_names_it(self, finished, table_file, tmp_path):
+        path = tmp_path / "less.csv"
+        pd.read_csv(table_file).rename(columns={"city": "town"}).to_csv(path, index=False)
+        ran = run_command("predict", finished.folder, path)
+        assert ran.returncode == 2
+        assert "city" in ran.stderr
+        assert "Traceback" not in ran.stderr
+
+    def test_report_command(self, finished):
+        ran = run_command("report", finished.folder)
+        assert ran.returncode == 0
+        assert "within the limit of 5 ms" in ran.stdout
+
+    def test_finished_run_is_not_run_again(self, finished):
+        assert metaml.resume(finished.folder).summary == finished.summary
+
+    def test_folder_of_a_run_is_not_used_twice(self, finished, table_file, device_table):
+        with pytest.raises(UsageError, match="resume"):
+            metaml.search(table_file, target="label", device=device_table, out=finished.folder)
+
+
+def test_impossible_limit_is_said_plainly_and_the_closest_model_delivered(table_file, device_table, tmp_path):
+    ran = run_command(
+        *("search", "--task", table_file, "--target", "label", "--device", device_table, "--max-latency-ms", 1e-6),
+        *("--time", "60s", "--trials", 2, "--out", tmp_path / "run", "--no-store", "--json"),
+    )
+    assert ran.returncode == 0, ran.stderr
+    answer = json.loads(ran.stdout)
+    assert answer["best"]["latency_ms"]["measured"] > 1e-6
+    assert "nothing kept the limit" in ran.stderr
+    assert any(trial["status"] == "infeasible" for trial in answer["trials"])
+
+
+def test_kill_in_the_middle_then_resume(table_file, device_table, tmp_path):
+    run, store = tmp_path / "run", tmp_path / "store.sqlite"
+    arguments = ["search", "--task", table_file, "--target", "label", "--device", device_table]
+    arguments += ["--time", "100s", "--trials", "12", "--out", run, "--store", store]
+    process = subprocess.Popen([*METAML, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
+    finished_lines = 0
+    for line in process.stderr:
+        finished_lines += line.startswith("trial")
+        if finished_lines == 4:
+            break
+    workers = psutil.Process(process.pid).children()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    run_id = RunFolder(run).request["run_id"]
+    with Store.open(store) as opened:
+        before = opened.trials(run_id)
+    assert len(before) >= 4
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert workers
+    assert not alive, "workers outlived the search"
+
+    result = metaml.resume(run, time_limit=100)
+    with Store.open(store) as opened:
+        after = opened.trials(run_id)
+    assert after[: len(before)] == before
+    names = [trial.configuration_id for trial in after]
+    assert len(set(names)) == len(names)
+    assert sum(trial.status != "infeasible" for trial in after) == 12
+    assert metaml.Predictor(result.folder).scores(pd.read_csv(table_file)).shape == (240, 2)
+
+
+def test_interrupt_delivers_the_best_so_far(table_file, device_table, tmp_path):
+    arguments = ["search", "--task", table_file, "--target", "label", "--device", device_table, "--time", "100s"]
+    command = [*METAML, *arguments, "--out", tmp_path / "run", "--no-store"]
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("trial"):
+            break
+    process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert time.monotonic() - started < 12
+    assert (tmp_path / "run" / "model.onnx").exists()
+
+
+def test_same_seed_same_trials(table_file, device_table, tmp_path):
+    def trials(name: str) -> list:
+        options = {"target": "label", "device": device_table, "time_limit": 100, "trials": 6, "workers": 1}
+        result = metaml.search(table_file, store=False, out=tmp_path / name, seed=4, **options)
+        return [(t["source"], t["configuration"], t["error"]) for t in result.summary["trials"]]
+
+    assert trials("a") == trials("b")
+
+
+def test_failing_trials_end_with_the_reason(device_table, tmp_path, monkeypatch):
+    from metaml import session
+
+    monkeypatch.setattr(session.Session, "_start_next", lambda _: False)
+    with pytest.raises(SearchError, match="more --time"):
+        metaml.search(
+            mixed_table(), target="label", device=device_table, time_limit=10, store=False, out=tmp_path / "r"
+        )
+
+
+class TestEstimators:
+    def test_classifier_on_a_frame(self, device_table, tmp_path):
+        table = mixed_table(n_classes=3)
+        X, y = table.drop(columns=["value", "label"]), table["label"]
+        clf = metaml.MetaClassifier(
+            time_limit=60, trials=3, device=device_table, store=False, out=tmp_path / "run", max_latency_ms=5.0
+        ).fit(X, y)
+        assert clf.predict_proba(X).shape == (240, 3)
+        assert set(clf.predict(X)) <= set(y)
+        assert clf.score(X, y) > 0.5
+        assert list(clf.feature_names_in_) == ["age", "income", "city", "member", "stamp"]
+
+    def test_regressor_on_an_array(self, device_table, tmp_path):
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(200, 3))
+        y = X @ [1.0, -2.0, 0.5] + 100
+        reg = metaml.MetaRegressor(time_limit=60, trials=3, device=device_table, store=False, out=tmp_path / "run").fit(
+            X, y
+        )
+        assert reg.predict(X).shape == (200,)
+        assert reg.score(X, y) > 0.8
+
+    def test_unfitted_says_so(self):
+        from sklearn.exceptions import NotFittedError
+
+        with pytest.raises(NotFittedError):
+            metaml.MetaClassifier().predict(np.zeros((2, 2)))
