@@ -24,15 +24,15 @@ def regret(errors: Floats) -> Floats:
     return np.asarray((errors - low) / np.where(high > low, high - low, 1.0))
 
 
-def ranks(errors: Floats) -> Floats:
+def ranks(errors: Floats, unknown: float = float("nan")) -> Floats:
     """Return the rank of each configuration within its task, scaled to [0, 1]; ties share their mean rank.
 
-    Shape ``(t, c)`` in and out, nan stays nan.
+    Shape ``(t, c)`` in and out, nan becomes ``unknown``.
 
     >>> ranks(np.array([[0.2, 0.9, 0.2, np.nan]])).tolist()
     [[0.25, 1.0, 0.25, nan]]
     """
-    out = np.full(errors.shape, np.nan)
+    out = np.full(errors.shape, unknown)
     for row, values in enumerate(errors):
         known = np.flatnonzero(np.isfinite(values))
         _, place, count = np.unique(values[known], return_inverse=True, return_counts=True)

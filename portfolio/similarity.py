@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from portfolio.table import Floats, Ints, Table
 
@@ -183,6 +182,16 @@ def _learn_weights(places: Floats, profiles: Floats, table: Table, rng: np.rando
     target = np.sqrt(((profiles[first] - profiles[second]) ** 2).sum(axis=1))
     design = np.column_stack([difference, np.ones(len(target))])
     gram = design.T @ design + 1e-3 * len(target) * np.diag([1.0] * f + [1e-6])
-    root = np.linalg.cholesky(gram).T
-    weights, _ = nnls(root, np.linalg.solve(root.T, design.T @ target))
-    return np.asarray(weights[:f])
+    return _non_negative(gram, design.T @ target)[:f]
+
+
+def _non_negative(gram: Floats, right: Floats) -> Floats:
+    """Return the least-squares solution w >= 0 of normal equations, by coordinate descent."""
+    weights = np.zeros(len(right))
+    for _ in range(500):
+        before = weights.copy()
+        for k in range(len(right)):
+            weights[k] = max(0.0, weights[k] + (right[k] - gram[k] @ weights) / gram[k, k])
+        if np.abs(weights - before).max() < 1e-9 * max(float(weights.max()), 1e-300):
+            break
+    return weights
