@@ -21,6 +21,7 @@ def measure_latency(
     time_limit_s: float = ...,
     feeds: Feeds | None = ...,
     reference_us: float | None = ...,
+    bound_when_noisy: bool = ...,
     seed: int = ...,
 ) -> Measurement: ...
 
@@ -34,6 +35,7 @@ def measure_latency(
     time_limit_s: float = ...,
     feeds: Feeds | None = ...,
     reference_us: float | None = ...,
+    bound_when_noisy: bool = ...,
     seed: int = ...,
 ) -> list[Measurement]: ...
 
@@ -46,6 +48,7 @@ def measure_latency(
     time_limit_s: float = 2.0,
     feeds: Feeds | None = None,
     reference_us: float | None = None,
+    bound_when_noisy: bool = False,
     seed: int = 0,
 ) -> Measurement | list[Measurement]:
     """Measure the wall time of ``session.run`` from Python on raw inputs.
@@ -61,10 +64,11 @@ def measure_latency(
         feeds: input name -> rows to cut batches from; random numbers and a few texts when None.
         reference_us: floor of the reference in an earlier measurement or table of this machine; with it a machine that
             is busy all the time is refused, instead of being taken for a slow one.
+        bound_when_noisy: return an upper bound (`Measurement.is_bound`) where the machine is too busy for a figure.
         seed: of the random rows and of the order of the blocks.
 
     Raises:
-        TooNoisy: the machine was too busy for a figure that can be trusted.
+        TooNoisy: the machine was too busy for a figure that can be trusted, and no bound was asked for.
     """
     many = isinstance(models, list)
     with pinned(threads):
@@ -77,6 +81,7 @@ def measure_latency(
             threads=threads,
             time_limit_s=time_limit_s,
             feeds=feeds,
+            bound_when_noisy=bound_when_noisy,
         )
     for figure in measured:
         if isinstance(figure, TooNoisy):
@@ -93,6 +98,7 @@ def measure_on(
     threads: int = 1,
     time_limit_s: float,
     feeds: Feeds | None = None,
+    bound_when_noisy: bool = False,
 ) -> list[Measurement | TooNoisy]:
     """Measure models on a bench; the error stands in the place of a figure that the machine was too noisy for."""
     calls = {}
@@ -112,5 +118,5 @@ def measure_on(
         try:
             measured.append(bench.measurement(key))
         except TooNoisy as error:
-            measured.append(error)
+            measured.append(bench.bound(key) if bound_when_noisy else error)
     return measured

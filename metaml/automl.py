@@ -260,6 +260,7 @@ class _Run:
             self._pool,
             self._folder,
             context.rows,
+            context.device,
             limit_ms=request.max_latency_ms,
             batch=request.batch,
             seed=request.seed,
@@ -319,7 +320,8 @@ class _Run:
             "interval": [measured.low_ms, measured.high_ms],
             "limit": limit,
             "batch": self._request.batch,
-            "device": context.latency.device.name if context.latency else None,
+            "device": context.device.name,
+            "is_bound": measured.is_bound,
         }
         best = {
             "configuration": trial.configuration,

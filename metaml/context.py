@@ -39,14 +39,13 @@ class Context:
     starter: WarmStarter
     """Fitted on `history`."""
     shape: NetworkShape
-    latency: LatencyModel | None
+    device: DeviceTable
+    latency: LatencyModel
     rows: dict[str, np.ndarray]
     """Raw ``numeric`` and ``categorical`` columns of the whole task."""
 
     def latency_limit(self, limit_ms: float | None) -> LatencyLimit:
         """Return what rejects configurations before training."""
-        if self.latency is None:
-            return LatencyLimit()
         model = self.latency
 
         def predict(configuration: Configuration) -> tuple[float, float]:
@@ -56,14 +55,14 @@ class Context:
         return LatencyLimit(predict, limit_ms)
 
 
-def prepare(request: SearchRequest, task: Task, store: Store | None, device: DeviceTable | None) -> Context:
+def prepare(request: SearchRequest, task: Task, store: Store | None, device: DeviceTable) -> Context:
     """Describe a task and fit the warm-starter on what is remembered of others.
 
     Args:
         request: metric, warm-starter, batch and seed are taken from it.
         task: what is to be searched; its own results are left out of the history.
         store: past searches, beside the default history; None for the latter alone.
-        device: the latency table, or None.
+        device: the latency table.
 
     Raises:
         UsageError: the metric does not fit, or there is no such warm-starter.
@@ -83,7 +82,8 @@ def prepare(request: SearchRequest, task: Task, store: Store | None, device: Dev
         history=history,
         starter=WARM_STARTERS[request.warm_start](seed=request.seed).fit(history),
         shape=shape,
-        latency=LatencyModel(device, preprocessor, shape, batch=request.batch) if device is not None else None,
+        device=device,
+        latency=LatencyModel(device, preprocessor, shape, batch=request.batch),
         rows={"numeric": numeric, "categorical": categorical},
     )
 

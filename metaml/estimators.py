@@ -87,7 +87,8 @@ class MetaClassifier(ClassifierMixin, _MetaEstimator):  # type: ignore[misc]
 
     def predict(self, X: pd.DataFrame | np.ndarray) -> np.ndarray:
         """Return labels ``(n,)``."""
-        labels: np.ndarray = self.classes_[self._scores(X).argmax(axis=1)]
+        scores = self._scores(X)
+        labels: np.ndarray = self.classes_[scores.argmax(axis=1)]
         return labels
 
     def predict_proba(self, X: pd.DataFrame | np.ndarray) -> np.ndarray:

@@ -19,6 +19,8 @@ from metaml.trial import Configuration
 
 MEASURE_SECONDS = 1.0
 """Time for measuring one delivered model."""
+MEASURED_BATCHES = 64
+"""Different batches that the measurement goes through: a model that sees one row again and again is too fast."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class DeviceTable:
     def name(self) -> str:
         """Name of the table's device."""
         return self.table.device.slug
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the table's device is this machine."""
+        return self.table.device.same_machine(Device.here(threads=self.table.device.threads))
 
 
 def open_device(device: str, *, seconds: float = 15.0) -> DeviceTable:
@@ -69,7 +76,8 @@ def describe_tables() -> str:
     here = Device.here()
     for path in [*latency_cache().glob("*.json"), *SHIPPED.glob("*.json")]:
         try:
-            if LatencyTable.load(path).device.same_machine(here):
+            table = LatencyTable.load(path)
+            if table.correction.networks and table.device.same_machine(here):
                 return f"{path} is of this machine"
         except TableError as error:
             return f"{path} is damaged ({error}); remove it"
@@ -89,14 +97,26 @@ class LatencyModel:
         return self.device.table.predict(graph, batch=self.batch)
 
 
-def measure_model(path: Path, rows: Mapping[str, np.ndarray], *, batch: int, threads: int = 1) -> Measurement:
-    """Measure an exported model on real raw rows.
+def measure_model(
+    path: Path, rows: Mapping[str, np.ndarray], device: DeviceTable, *, batch: int, seconds: float = MEASURE_SECONDS
+) -> Measurement:
+    """Measure an exported model on this machine, on changing real rows; an upper bound where it is too busy.
 
     Args:
         path: the ONNX file.
-        rows: raw ``numeric`` and ``categorical`` columns of at least one row; repeated up to `batch`.
+        rows: raw ``numeric`` and ``categorical`` columns of at least one row; repeated as often as needed.
+        device: its threads are used, and its reference if it is of this machine.
         batch: rows of one prediction.
-        threads: threads of one prediction.
+        seconds: time for the measurement.
     """
-    feeds = {name: np.resize(array[:batch], (batch, array.shape[1])) for name, array in rows.items() if array.size}
-    return measure_latency(path, batch=batch, threads=threads, time_limit_s=MEASURE_SECONDS, feeds=feeds)
+    n_rows = batch * MEASURED_BATCHES
+    feeds = {name: np.resize(array[:n_rows], (n_rows, array.shape[1])) for name, array in rows.items() if array.size}
+    return measure_latency(
+        path,
+        batch=batch,
+        threads=device.table.device.threads,
+        time_limit_s=seconds,
+        feeds=feeds,
+        reference_us=device.table.reference_us if device.is_here and device.table.reference_us else None,
+        bound_when_noisy=True,
+    )

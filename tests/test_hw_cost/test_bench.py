@@ -147,3 +147,15 @@ def test_the_bootstrap_interval_holds_the_median():
     bench = Machine().bench()
     low, high = bench.interval(np.arange(1.0, 102.0))
     assert 35 < low < 51 < high < 67
+
+
+def test_bound_of_a_busy_machine_is_above_the_quiet_figure():
+    """The reference never settles: no figure, but all blocks together still bound it from above."""
+    bench = Bench(lambda: sum(range(200)), Protocol(min_blocks=3, block_s=0.0005), seed=0, floor_s=1e-9)
+    bench.run({"call": lambda: sum(range(2000))}, 0.05)
+    with pytest.raises(TooNoisy):
+        bench.measurement("call")
+    bound = bench.bound("call")
+    assert bound.is_bound
+    assert bound.low_ms <= bound.median_ms <= bound.high_ms
+    assert bound.median_ms > 0
