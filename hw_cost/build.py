@@ -12,8 +12,8 @@ from hw_cost.bench import Bench, Call, Measurement, Protocol, TooNoisy
 from hw_cost.correction import fit_correction
 from hw_cost.devices import Device
 from hw_cost.networks import Network, random_networks
-from hw_cost.onnx_writer import write_onnx
 from hw_cost.probes import Probe, all_probes, baseline_of
+from hw_cost.random_onnx import write_onnx
 from hw_cost.sessions import N_BATCHES, caller, open_session, pinned, random_feeds, reference_call
 from hw_cost.table import LatencyTable
 from hw_cost.table_format import Row

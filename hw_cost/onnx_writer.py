@@ -1,16 +1,18 @@
-"""An `OpGraph` -> an ONNX model with random constants: what is timed when only the shapes matter."""
+"""An `OpGraph` with its constants -> an ONNX model."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hw_cost.graph import BATCH, Operation, OpGraph, Parameter, Shape
+from hw_cost.graph import Operation, OpGraph, Parameter
 
 OPSET, ML_OPSET, IR_VERSION = 20, 3, 10
+"""Versions of ONNX that onnxruntime >= 1.17 runs."""
 COST_ONLY = {"dtype", "n_keys", "n_trees", "n_leaves", "depth", "n_features"}
 """Attributes of a graph that say what an operation costs; ONNX does not know them."""
 DOMAINS = {
@@ -18,38 +20,46 @@ DOMAINS = {
     **dict.fromkeys(("FusedGemm", "QuickGelu"), "com.microsoft"),
 }
 _TYPES = {"double": TensorProto.DOUBLE, "int64": TensorProto.INT64, "string": TensorProto.STRING}
-_NUMPY = {"double": np.float64, "int64": np.int64}
 
 
-def write_onnx(graph: OpGraph, *, seed: int = 0, outputs: list[str] | None = None) -> bytes:
-    """Return an ONNX file of the graph with random constants, random trees and a random dictionary.
+def to_model(
+    graph: OpGraph,
+    constants: Mapping[str, np.ndarray],
+    attributes: Mapping[str, Mapping[str, Any]],
+    outputs: Mapping[str, onnx.ValueInfoProto] | None = None,
+) -> onnx.ModelProto:
+    """Return an ONNX model of a graph.
 
     Args:
         graph: operations; inputs carry their dtype, or it is told from what reads them.
-        seed: of the constants.
-        outputs: nodes to return; by default those that nothing reads.
+        constants: name of a parameter -> its array; those that the graph does not use are left out.
+        attributes: node -> ONNX attributes that are too long for the graph (trees, dictionaries).
+        outputs: node to return -> its public name, type and shape; by default the nodes that nothing reads.
     """
-    random = np.random.default_rng(seed)
-    nodes, inputs = [], []
-    constants: dict[str, onnx.TensorProto] = {}
+    ends = outputs or {
+        name: helper.make_empty_tensor_value_info(name) for name in graph.network if not graph.network.out_degree(name)
+    }
+    nodes, inputs, used = [], [], dict[str, None]()
     for name, data in graph.network.nodes(data=True):
         if "operation" not in data:
             kind = _TYPES.get(input_dtype(graph, name), TensorProto.FLOAT)
             inputs.append(helper.make_tensor_value_info(name, kind, ["batch", *data["shape"][1:]]))
             continue
         operation: Operation = data["operation"]
-        for position, source in enumerate(data["sources"]):
-            if isinstance(source, Parameter) and source.name not in constants:
-                constants[source.name] = _constant(operation, position, source, random)
-        nodes.append(_node(name, operation, data["sources"], random))
-    ends = outputs or [name for name in graph.network if not graph.network.out_degree(name)]
-    body = helper.make_graph(
-        nodes, "network", inputs, [helper.make_empty_tensor_value_info(name) for name in ends], list(constants.values())
-    )
-    opsets = [("", OPSET), ("ai.onnx.ml", ML_OPSET), ("com.microsoft", 1)]
-    model = helper.make_model(body, opset_imports=[helper.make_opsetid(*o) for o in opsets], ir_version=IR_VERSION)
-    content: bytes = model.SerializeToString()
-    return content
+        used |= dict.fromkeys(operation.parameters)
+        sources = [source.name if isinstance(source, Parameter) else source for source in data["sources"]]
+        short = {key: value for key, value in operation.attributes.items() if key not in COST_ONLY}
+        target = ends[name].name if name in ends else name
+        domain = DOMAINS.get(operation.op, "")
+        long = attributes.get(name, {})
+        nodes.append(helper.make_node(operation.op, sources, [target], name, domain=domain, **short, **long))
+    initialisers = [numpy_helper.from_array(np.array(constants[name], order="C"), name) for name in used]
+    body = helper.make_graph(nodes, "network", inputs, list(ends.values()), initialisers)
+    domains = [("", OPSET), ("ai.onnx.ml", ML_OPSET)]
+    if any(node.domain == "com.microsoft" for node in nodes):
+        domains.append(("com.microsoft", 1))
+    opsets = [helper.make_opsetid(*domain) for domain in domains]
+    return helper.make_model(body, opset_imports=opsets, ir_version=IR_VERSION, producer_name="metaml")
 
 
 def input_dtype(graph: OpGraph, name: str) -> str:
@@ -63,86 +73,3 @@ def input_dtype(graph: OpGraph, name: str) -> str:
     return next(
         (str(operation.attributes["dtype"]) for operation in readers if "dtype" in operation.attributes), "float"
     )
-
-
-def _node(name: str, operation: Operation, sources: tuple[Any, ...], random: np.random.Generator) -> onnx.NodeProto:
-    attributes = {key: value for key, value in operation.attributes.items() if key not in COST_ONLY}
-    if operation.op == "LabelEncoder":
-        attributes |= dictionary(int(operation.attributes["n_keys"]))
-    if operation.op == "TreeEnsembleRegressor":
-        attributes |= random_trees(operation, random)
-    names = [source.name if isinstance(source, Parameter) else source for source in sources]
-    return helper.make_node(operation.op, names, [name], name, domain=DOMAINS.get(operation.op, ""), **attributes)
-
-
-def _constant(
-    operation: Operation, position: int, parameter: Parameter, random: np.random.Generator
-) -> onnx.TensorProto:
-    shape = parameter.shape
-    dtype = str(operation.attributes.get("dtype", "float"))
-    values: np.ndarray = random.random(size=shape, dtype=np.float32) + np.float32(0.5)
-    if len(shape) == 2:
-        values /= np.float32(shape[-1])
-    if operation.op == "Gather" and position == 1:
-        values = random.integers(0, max(1, operation.inputs[0][operation.attributes.get("axis", 0)]), size=shape)
-    elif operation.op == "Clip":
-        values = np.full(shape, -1e6 if position == 1 else 1e6, dtype=_NUMPY.get(dtype, np.float32))
-    elif operation.op == "Reshape":
-        values = np.array([0 if length == BATCH else length for length in operation.output], dtype=np.int64)
-    elif operation.op.startswith("Reduce"):
-        values = np.ones(shape, dtype=np.int64)
-    elif dtype == "int64":
-        values = np.zeros(shape, dtype=np.int64)
-    elif dtype == "double":
-        values = values.astype(np.float64)
-    return numpy_helper.from_array(np.asarray(values), parameter.name)
-
-
-def dictionary(n_keys: int) -> dict[str, Any]:
-    """Return the ONNX attributes of a ``LabelEncoder`` from ``n_keys`` words to numbers."""
-    keys = [f"category {k}" for k in range(n_keys)]
-    return {"keys_strings": keys, "values_int64s": list(range(n_keys)), "default_int64": n_keys}
-
-
-def random_trees(operation: Operation, random: np.random.Generator) -> dict[str, Any]:
-    """Return the ONNX attributes of trees whose leaves are split in random order; tree k adds to output k mod n."""
-    n_trees, n_leaves = int(operation.attributes["n_trees"]), int(operation.attributes["n_leaves"])
-    n_out, n_features = _last(operation.output), _last(operation.inputs[0])
-    columns: dict[str, list[np.ndarray]] = {}
-    share = np.diff(np.linspace(0, n_leaves, n_trees + 1).round().astype(int))
-    for tree in range(n_trees):
-        for name, values in _random_tree(tree, max(2, int(share[tree])), n_features, tree % n_out, random).items():
-            columns.setdefault(name, []).append(values)
-    attributes = {name: np.concatenate(parts).tolist() for name, parts in columns.items()}
-    return {**attributes, "n_targets": n_out, "post_transform": "NONE"}
-
-
-def _random_tree(
-    tree: int, n_leaves: int, n_features: int, target: int, random: np.random.Generator
-) -> dict[str, np.ndarray]:
-    n_nodes = 2 * n_leaves - 1
-    true, false = np.zeros(n_nodes, dtype=np.int64), np.zeros(n_nodes, dtype=np.int64)
-    leaves = [0]
-    for child in range(1, n_nodes, 2):
-        parent = leaves.pop(int(random.integers(len(leaves))))
-        true[parent], false[parent] = child, child + 1
-        leaves += [child, child + 1]
-    ids, is_leaf = np.arange(n_nodes), true == 0
-    ends = ids[is_leaf]
-    return {
-        "nodes_treeids": np.full(n_nodes, tree),
-        "nodes_nodeids": ids,
-        "nodes_featureids": np.where(is_leaf, 0, random.integers(0, n_features, size=n_nodes)),
-        "nodes_values": np.where(is_leaf, 0.0, random.normal(size=n_nodes)),
-        "nodes_modes": np.where(is_leaf, "LEAF", "BRANCH_LEQ"),
-        "nodes_truenodeids": true,
-        "nodes_falsenodeids": false,
-        "target_treeids": np.full(n_leaves, tree),
-        "target_nodeids": ends,
-        "target_ids": np.full(n_leaves, target),
-        "target_weights": random.normal(size=n_leaves) / 10,
-    }
-
-
-def _last(shape: Shape) -> int:
-    return shape[-1] if shape and shape[-1] != BATCH else 1

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from hw_cost.graph import BATCH, OpGraph, Parameter
+from hw_cost.onnx_writer import to_model
 from metaml.data import Task
 from metaml.errors import MetamlError
 from metaml.evaluation import Pipeline
@@ -20,14 +21,8 @@ from metaml.predictor import METADATA_KEY
 from metaml.preprocessing import Preprocessor
 from metaml.trial import Configuration
 
-OPSET, ML_OPSET, IR_VERSION = 20, 3, 10
-"""Versions of ONNX that onnxruntime >= 1.17 runs."""
 TOLERANCE = 1e-4
 """Largest allowed difference of probabilities, or of values in units of the target's standard deviation."""
-_ML_OPERATORS = {"LabelEncoder", "TreeEnsembleRegressor"}
-_COST_ONLY = {"dtype", "n_keys", "n_trees", "n_leaves", "depth"}
-"""Attributes of a graph that say what an operation costs; ONNX does not know them."""
-_INPUT_TYPES = {"numeric": TensorProto.DOUBLE, "categorical": TensorProto.STRING}
 
 
 class ParityError(MetamlError):
@@ -61,10 +56,17 @@ def to_onnx(pipeline: Pipeline, task: Task) -> onnx.ModelProto:
         "target_center": np.array(pipeline.center, np.float32),
     }
     tensors = preprocessor.tensors() | exported.tensors | tail
-    keys, values = preprocessor.dictionary()
-    encoder = {"keys_strings": keys, "values_int64s": values, "default_int64": len(keys)}
+    words, entries = preprocessor.dictionary()
+    encoder = {"keys_strings": words, "values_int64s": entries, "default_int64": len(words)}
     long_attributes = {"LabelEncoder": encoder, "TreeEnsembleRegressor": exported.attributes}
-    return _model(graph, tensors, long_attributes, shape, describe_model(task))
+    attributes = {name: long_attributes.get(data["operation"].op, {}) for name, data in _operations(graph)}
+    last = list(graph.network.nodes)[-1]
+    name = "values" if shape.is_regression else "probabilities"
+    output = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", shape.n_outputs])
+    model = to_model(graph, tensors, attributes, {last: output})
+    helper.set_model_props(model, {METADATA_KEY: json.dumps(describe_model(task))})
+    onnx.checker.check_model(model)
+    return model
 
 
 def describe_model(task: Task) -> dict[str, Any]:
@@ -105,13 +107,15 @@ def _append(graph: OpGraph, part: OpGraph, inputs: Mapping[str, str | None]) -> 
     """Append a copy of `part` with its inputs replaced; return its last node."""
     names: dict[str, str] = {name: node for name, node in inputs.items() if node is not None}
     last = ""
-    for name, data in part.network.nodes(data=True):
-        if "operation" not in data:
-            continue
+    for name, data in _operations(part):
         operation = data["operation"]
         sources = [source if isinstance(source, Parameter) else names[source] for source in data["sources"]]
         last = names[name] = graph.add(operation.op, *sources, output=operation.output, **operation.attributes)
     return last
+
+
+def _operations(graph: OpGraph) -> Iterator[tuple[str, dict[str, Any]]]:
+    return ((name, data) for name, data in graph.network.nodes(data=True) if "operation" in data)
 
 
 def _emit_tail(graph: OpGraph, scores: str, shape: NetworkShape) -> str:
@@ -120,35 +124,3 @@ def _emit_tail(graph: OpGraph, scores: str, shape: NetworkShape) -> str:
         return graph.add("Softmax", scores, output=output, axis=-1)
     scaled = graph.add("Mul", scores, Parameter("target_scale", ()), output=output)
     return graph.add("Add", scaled, Parameter("target_center", ()), output=output)
-
-
-def _model(
-    graph: OpGraph,
-    tensors: Tensors,
-    long_attributes: Mapping[str, Mapping[str, Any]],
-    shape: NetworkShape,
-    description: dict[str, Any],
-) -> onnx.ModelProto:
-    output = "values" if shape.is_regression else "probabilities"
-    last = list(graph.network.nodes)[-1]
-    nodes, inputs, used = [], [], set()
-    for name, data in graph.network.nodes(data=True):
-        if "operation" not in data:
-            inputs.append(helper.make_tensor_value_info(name, _INPUT_TYPES[name], ["batch", *data["shape"][1:]]))
-            continue
-        operation = data["operation"]
-        used |= set(operation.parameters)
-        sources = [source.name if isinstance(source, Parameter) else source for source in data["sources"]]
-        attributes = {key: value for key, value in operation.attributes.items() if key not in _COST_ONLY}
-        attributes |= long_attributes.get(operation.op, {})
-        domain = "ai.onnx.ml" if operation.op in _ML_OPERATORS else ""
-        target = output if name == last else name
-        nodes.append(helper.make_node(operation.op, sources, [target], name=name, domain=domain, **attributes))
-    outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", shape.n_outputs])]
-    initialisers = [numpy_helper.from_array(np.array(tensors[name], order="C"), name) for name in sorted(used)]
-    body = helper.make_graph(nodes, "metaml", inputs, outputs, initialisers)
-    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
-    model = helper.make_model(body, opset_imports=opsets, ir_version=IR_VERSION, producer_name="metaml")
-    helper.set_model_props(model, {METADATA_KEY: json.dumps(description)})
-    onnx.checker.check_model(model)
-    return model

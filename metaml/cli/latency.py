@@ -100,7 +100,7 @@ def validate(models: tuple[Path, ...], table: str, batch: int, time_limit: float
     from hw_cost import TooNoisy
     from hw_cost import validate as run_validation
     from hw_cost.networks import random_networks
-    from hw_cost.onnx_writer import write_onnx
+    from hw_cost.random_onnx import write_onnx
 
     fresh = [write_onnx(network.graph) for network in random_networks(0 if models else 40, seed=1_000_003 + seed)]
     try:

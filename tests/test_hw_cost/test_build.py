@@ -10,8 +10,8 @@ from hw_cost.correction import fit_correction
 from hw_cost.devices import Device
 from hw_cost.kernels import kernels_of
 from hw_cost.networks import random_networks
-from hw_cost.onnx_writer import write_onnx
 from hw_cost.probes import all_probes, baseline_of, call_probe, dense, encoder, trees, unary
+from hw_cost.random_onnx import write_onnx
 from hw_cost.sessions import open_session
 from hw_cost.shipped import adapt, nearest_table, table_for
 from hw_cost.table import LatencyTable, group_sums

@@ -9,7 +9,7 @@ from hw_cost.graph import BATCH, OpGraph, Parameter
 from hw_cost.kernels import kernels_of, kernels_of_onnx
 from hw_cost.networks import random_networks
 from hw_cost.onnx_reader import read_onnx
-from hw_cost.onnx_writer import write_onnx
+from hw_cost.random_onnx import write_onnx
 
 
 def dense(graph: OpGraph, x: str, n: int, name: str = "layer") -> str:

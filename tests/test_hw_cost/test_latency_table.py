@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from hw_cost.graph import BATCH, OpGraph
-from hw_cost.onnx_writer import write_onnx
+from hw_cost.random_onnx import write_onnx
 from hw_cost.table import LatencyTable
 from hw_cost.table_format import GROUPS, Correction, TableError
 

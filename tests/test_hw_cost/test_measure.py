@@ -10,7 +10,7 @@ from hw_cost.bench import Protocol, TooNoisy
 from hw_cost.graph import BATCH, OpGraph
 from hw_cost.measure import measure_latency
 from hw_cost.networks import random_networks
-from hw_cost.onnx_writer import write_onnx
+from hw_cost.random_onnx import write_onnx
 from hw_cost.sessions import caller, open_session, pinned, random_feeds
 
 from .conftest import perceptron

@@ -5,8 +5,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hw_cost.graph import BATCH, OpGraph, Parameter
 from hw_cost.onnx_reader import read_onnx
-from hw_cost.onnx_writer import write_onnx
 from hw_cost.ops import flops
+from hw_cost.random_onnx import write_onnx
 from hw_cost.sessions import open_session
 
 
