@@ -19,11 +19,12 @@ ENOUGH, MISLED = 8, -1.645
 """Results needed before the target's agreement with the store is judged, and the one-sided 5 % point of N(0, 1)."""
 POLICIES = (
     Policy(),
-    Policy(similar=False),
-    Policy(similar=False, by_family=False),
+    Policy(similar="never"),
+    Policy(similar="first", by_family=False),
+    Policy(similar="never", by_family=False),
     Policy(by_family=False),
-    Policy(scaling="zscore", similar=False),
-    Policy(scaling="raw", similar=False),
+    Policy(scaling="zscore", similar="never"),
+    Policy(scaling="raw", similar="never"),
 )
 
 
@@ -55,7 +56,12 @@ class Auto(WarmStarter):
 
     def _fit(self, table: Table) -> None:
         makers: list[Callable[[], WarmStarter]] = [lambda: GreedyPortfolio(seed=self.seed)]
-        policies = [p for p in POLICIES if table.feature_names or not p.similar or p.scaling == "raw"]
+        copies = len(np.unique(table.families)) < len(table.tasks)
+        policies = [
+            policy
+            for policy in POLICIES
+            if (table.feature_names or policy.similar == "never") and (copies or policy.by_family)
+        ]
         makers += [lambda policy=policy: Chain(seed=self.seed, policy=policy) for policy in policies]  # type: ignore[misc]
         labels = ["portfolio only", *(str(policy) for policy in policies)]
         candidates = [Candidate(label, make) for label, make in zip(labels, makers, strict=True)]

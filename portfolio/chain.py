@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from portfolio.base import WarmStarter
-from portfolio.factor import Factorization, most_promising
+from portfolio.factor import Factorization, When, most_promising
 from portfolio.factor_model import Posterior
 from portfolio.scaling import Scaling, regret
 from portfolio.similarity import Neighbourhood
@@ -23,16 +23,17 @@ class Policy:
     """Scaling of the factor model."""
     patience: float = 3.0
     """Results after which portfolio and factor model have the same say."""
-    similar: bool = True
-    """Whether similar tasks (by metafeatures) weigh more."""
+    similar: When = "always"
+    """When similar tasks (by metafeatures) weigh more: "first" = only before the first result."""
     by_family: bool = True
     """Whether a family of copies weighs as one task, or each copy as one."""
 
     def __str__(self) -> str:
         """Say it in a few words."""
-        tasks = "similar tasks" if self.similar else "all tasks"
+        tasks = {"always": "similar tasks", "first": "similar tasks, all after the first", "never": "all tasks"}
         count = "each family once" if self.by_family else "each copy counted"
-        return f"portfolio of {tasks}, {count}, then factors on {self.scaling} from about result {self.patience:g} on"
+        then = f"then factors on {self.scaling} from about result {self.patience:g} on"
+        return f"portfolio of {tasks[self.similar]}, {count}, {then}"
 
 
 class Chain(WarmStarter):
@@ -58,7 +59,7 @@ class Chain(WarmStarter):
     def _fit(self, table: Table) -> None:
         families = table.families if self.policy.by_family else np.arange(len(table.tasks))
         self._factors = Factorization(
-            seed=self.seed, scaling=self.policy.scaling, use_metafeatures=self.policy.similar
+            seed=self.seed, scaling=self.policy.scaling, similar=self.policy.similar
         ).fit_table(replace(table, families=families))
         loss = regret(table.errors)
         self._loss = np.where(np.isfinite(loss), loss, 1.0)

@@ -15,6 +15,7 @@ from portfolio.selection import Candidate, select
 from portfolio.similarity import Neighbourhood, Similarity
 from portfolio.table import Floats, Query, Table
 
+When = Literal["always", "first", "never"]
 SCALINGS: tuple[Scaling, ...] = ("regret", "zscore", "raw")
 
 
@@ -26,19 +27,17 @@ class Factorization(WarmStarter):
 
     name = "pmf"
 
-    def __init__(
-        self, *, seed: int = 0, scaling: Scaling | Literal["auto"] = "auto", use_metafeatures: bool = True
-    ) -> None:
-        """``scaling``: makes errors of different tasks comparable; ``use_metafeatures``: similar tasks weigh more."""
+    def __init__(self, *, seed: int = 0, scaling: Scaling | Literal["auto"] = "auto", similar: When = "always") -> None:
+        """``scaling``: makes errors of different tasks comparable; ``similar``: when similar tasks weigh more."""
         super().__init__(seed=seed)
-        self.use_metafeatures = use_metafeatures
+        self.similar: When = similar
         self.scaling: Scaling | Literal["auto"] = scaling
         self._last: tuple[bytes, Neighbourhood, Prior] | None = None
 
     def _fit(self, table: Table) -> None:
         self._chosen, self._chosen_because = self._choose(table)
         self.model = self._build(table)
-        if not self.use_metafeatures:
+        if self.similar == "never":
             table = replace(table, metafeatures=table.metafeatures[:, :0], feature_names=[])
         self.similarity = Similarity(table, self.model.coordinates, table.task_weights, seed=self.seed)
         self._last = None
@@ -78,10 +77,12 @@ class Factorization(WarmStarter):
 
     def prior(self, query: Query) -> tuple[Neighbourhood, Prior]:
         """Return where the target stands among the stored tasks and its prior; remembered for the next question."""
-        key = query.metafeatures.tobytes()
+        features = query.metafeatures[:0] if self.similar == "never" else query.metafeatures
+        if self.similar == "first" and len(query.taken):
+            features = np.full_like(features, np.nan)
+        key = features.tobytes()
         if self._last is None or self._last[0] != key:
-            known = query.metafeatures if self.use_metafeatures else query.metafeatures[:0]
-            neighbourhood = self.similarity.neighbourhood(known)
+            neighbourhood = self.similarity.neighbourhood(features)
             self._last = key, neighbourhood, self.model.prior(neighbourhood.weights)
         return self._last[1], self._last[2]
 
