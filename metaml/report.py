@@ -26,7 +26,7 @@ SOURCE_COLOURS = {
 """Who proposed a trial -> colour of its dot."""
 
 _STYLE = """
-:root{color-scheme:light dark;--line:#8884;--soft:#8888}
+:root{color-scheme:light dark;--line:#8884;--soft:#767676}
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}
 .sub{color:var(--soft)}
@@ -152,17 +152,19 @@ def _scatter(summary: dict[str, Any]) -> str:
 
 def _convergence(trials: list[dict[str, Any]]) -> str:
     run = [t for t in trials if t["status"] != "infeasible"]
-    best, points = math.inf, []
+    best = math.inf
+    points: list[tuple[int, float]] = []
     for i, t in enumerate(run, start=1):
         if t["status"] == "ok":
             best = min(best, t["error"])
         if math.isfinite(best):
-            points.append((i, best, t))
+            points.append((i, best))
     if not points:
         return ""
-    plot = _Axes((1, max(2, len(run))), _padded([error for _, error, _ in points]))
-    path = " ".join(f"{plot.x(i)},{plot.y(error)}" for i, error, _ in points)
-    line = f'<polyline points="{path}" fill="none" stroke="#4269d0" stroke-width="2"/>'
+    plot = _Axes((1, max(2, len(run))), _padded([error for _, error in points]))
+    steps = f"M{plot.x(points[0][0])} {plot.y(points[0][1])}"
+    steps += "".join(f"H{plot.x(i)}V{plot.y(error)}" for i, error in points[1:])
+    line = f'<path d="{steps}" fill="none" stroke="#4269d0" stroke-width="2"/>'
     return plot.svg([plot.frame("trial", "best error"), line])
 
 

@@ -81,6 +81,7 @@ def print_answer(summary: dict[str, Any]) -> None:
     limit = latency["limit"]
     verdict = "" if limit is None else (" ✓ within" if latency["measured"] <= limit else " ✗ ABOVE")
     limit_text = f"{verdict} the limit of {limit:g} ms" if limit is not None else ""
+    measured = f"{'at most ' if latency['is_bound'] else ''}{latency['measured']:.4f} ms"
     ran = Counter(trial["source"] for trial in summary["trials"] if trial["status"] != "infeasible")
     rejected = sum(trial["status"] == "infeasible" for trial in summary["trials"])
     sources = ", ".join(f"{source} {count}" for source, count in ran.most_common())
@@ -92,7 +93,10 @@ def print_answer(summary: dict[str, Any]) -> None:
             f"error {best['error']:.4f} (1 = a constant prediction)",
         ),
         ("model", settings(best["configuration"])),
-        ("latency", f"{latency['measured']:.4f} ms measured, {latency['predicted']:.4f} ms predicted{limit_text}"),
+        (
+            "latency",
+            f"{measured} measured, {latency['predicted']:.4f} ms predicted{limit_text}",
+        ),
         ("proposed by", best["source"]),
         ("trials", f"{sum(ran.values())} ({sources})" + (f", {rejected} rejected before training" if rejected else "")),
         ("time", f"{summary['seconds']:.1f} s, of which {summary['overhead_seconds']:.1f} s outside of trials"),
