@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,15 @@ from portfolio.table import Query, Table
 ENOUGH, MISLED = 8, -1.645
 """Results needed before the target's agreement with the store is judged, and the one-sided 5 % point of N(0, 1)."""
 POLICIES = (
-    Policy(),
+    Policy(similar="never", by_family=False),
     Policy(similar="never"),
     Policy(similar="first", by_family=False),
-    Policy(similar="never", by_family=False),
     Policy(by_family=False),
+    Policy(),
     Policy(scaling="zscore", similar="never"),
     Policy(scaling="raw", similar="never"),
 )
+"""The first that fits the store is the default: it stands unless another is clearly better on left-out families."""
 
 
 class Auto(WarmStarter):
@@ -55,18 +57,18 @@ class Auto(WarmStarter):
         return self._contradiction(Query.of(target, self._table))
 
     def _fit(self, table: Table) -> None:
-        makers: list[Callable[[], WarmStarter]] = [lambda: GreedyPortfolio(seed=self.seed)]
         copies = len(np.unique(table.families)) < len(table.tasks)
         policies = [
             policy
             for policy in POLICIES
             if (table.feature_names or policy.similar == "never") and (copies or policy.by_family)
         ]
-        makers += [lambda policy=policy: Chain(seed=self.seed, policy=policy) for policy in policies]  # type: ignore[misc]
-        labels = ["portfolio only", *(str(policy) for policy in policies)]
+        makers: list[Callable[[], WarmStarter]] = [partial(Chain, seed=self.seed, policy=policy) for policy in policies]
+        makers.append(partial(GreedyPortfolio, seed=self.seed))
+        labels = [*(str(policy) for policy in policies), "portfolio only"]
         candidates = [Candidate(label, make) for label, make in zip(labels, makers, strict=True)]
         self.choice = select(candidates, table, seed=self.seed, cache=self.cache)
-        best = self.choice.best if self.choice.curves.size else 1
+        best = self.choice.best
         self._member = makers[best]().fit_table(table)
         self._chosen = labels[best]
 

@@ -18,7 +18,7 @@ from portfolio.table import Floats, Query, Table
 COUNTS = (1, 2, 3, 5, 10, 20)
 """Numbers of evaluations after which the candidates are compared."""
 FOLDS = 3
-VERSION = 1
+VERSION = 2
 """Part of the key of a cached choice: to be raised when a candidate of the same label changes."""
 MOST_TARGETS, MOST_TASKS, MOST_COLUMNS = 48, 300, 300
 """A store larger than this is sampled: the choice among a few candidates does not need it all."""
@@ -80,8 +80,9 @@ def select(candidates: Sequence[Candidate], table: Table, *, seed: int = 0, cach
 def choose(candidates: Sequence[Candidate], table: Table, *, seed: int = 0) -> Choice:
     """Replay candidates on the store with families left out; the least mean of relative regrets wins.
 
-    Relative to the first candidate, count by count, so that early and late evaluations have the same say. Families
-    weigh alike. With fewer than four families, or nothing to tell apart, the first candidate is taken.
+    Relative to the default, count by count, so that early and late evaluations have the same say; families weigh alike.
+    The default, the first candidate, stands unless another beats it by a standard error of their paired difference,
+    and with fewer than four families: choosing among equals by noise would cost more than it gains.
     """
     nothing = Choice(0, np.zeros((0, len(COUNTS))), np.zeros(len(COUNTS)), 1.0, "too few families to compare on")
     small = _sample(table, np.random.default_rng(seed))
@@ -95,10 +96,13 @@ def choose(candidates: Sequence[Candidate], table: Table, *, seed: int = 0) -> C
     curves = np.array([_replay(candidate, small, folds, targets) for candidate in candidates])
     means = np.einsum("ktn,t->kn", curves, weights / weights.sum())
     chance = np.array([expected_random(small.errors[task], COUNTS) for task in targets])
-    score = (means / np.maximum(means[0], 1e-3)).mean(axis=1)
+    unit = np.maximum(means[0], 1e-3)
+    score = (means / unit).mean(axis=1)
     best = int(np.argmin(score))
+    gain = ((curves[0] - curves[best]) / unit).mean(axis=1)
+    best = best if gain.mean() > gain.std() / np.sqrt(len(gain)) else 0
     said = ", ".join(f"{candidate.label} {value:.2f}" for candidate, value in zip(candidates, score, strict=True))
-    reason = f"best on {len(targets)} stored tasks with families left out, relative regret: {said}"
+    reason = f"judged on {len(targets)} stored tasks with families left out, relative regret: {said}"
     advantage = _sure_advantage(curves[best], chance, small.families[targets])
     return Choice(best, means, (weights / weights.sum()) @ chance, advantage, reason)
 
