@@ -77,7 +77,7 @@ def prepare(request: SearchRequest, task: Task, store: Store | None, device: Dev
     return Context(
         task=task,
         metric=metric,
-        splits=make_splits(task.y, task.type, seed=request.seed),
+        splits=task.splits or make_splits(task.y, task.type, seed=request.seed),
         metafeatures=describe_task(task, seed=request.seed),
         history=history,
         starter=WARM_STARTERS[request.warm_start](seed=request.seed).fit(history),

@@ -7,15 +7,19 @@ import io
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from metaml.data.columns import as_frame, closest
 from metaml.data.delimited import read_delimited
+from metaml.data.splits import Split
 from metaml.data.target import WantedType
 from metaml.data.task import Task, make_task, rename_notes
 from metaml.errors import DataError
+
+if TYPE_CHECKING:
+    from metaml.data.openml import OpenMLData
 
 USUAL_TARGETS = ("target", "class", "label", "y")
 """The column that is taken as the target when none is named, if exactly one of them exists."""
@@ -31,8 +35,8 @@ def load_task(source: str | Path | pd.DataFrame, target: str | None = None, *, t
     """Load a task.
 
     Args:
-        source: A file (.csv, .tsv, .txt, .arff, each also .gz, .parquet, .feather), ``sklearn:NAME``, ``openml:ID``,
-            or a frame that holds the target too.
+        source: A file (.csv, .tsv, .txt, .arff, each also .gz, .parquet, .feather), ``sklearn:NAME``, ``openml:ID``
+            (a task of OpenML, with its own splits), ``openml:dID`` (a dataset), or a frame that holds the target too.
         target: Name of the target column. Without it, the dataset's own, or the only one of ``USUAL_TARGETS``.
         type: Task type, or ``"classification"`` for either kind; None takes what the target looks like.
 
@@ -40,6 +44,7 @@ def load_task(source: str | Path | pd.DataFrame, target: str | None = None, *, t
         DataError: it cannot be read, or is nothing to learn from; one sentence that says what to do.
     """
     notes: list[str] = []
+    splits: tuple[Split, ...] = ()
     origin: str | None = str(source) if isinstance(source, str | Path) else None
     if isinstance(source, pd.DataFrame):
         frame, name, notes = source, "data", rename_notes(source)
@@ -47,14 +52,16 @@ def load_task(source: str | Path | pd.DataFrame, target: str | None = None, *, t
         frame, usual, name = _load_sklearn(str(source).partition(":")[2])
         target = target or usual
     elif str(source).startswith("openml:"):
-        frame, usual, name = _load_openml(str(source).partition(":")[2])
-        target = target or usual
+        found = _load_openml(str(source).partition(":")[2])
+        frame, name, target = found.frame, found.name, target or found.target
+        if target == found.target:
+            type, splits = type or found.type, found.splits
     else:
         frame, notes = _read_table(source)
         name, origin = _stem(Path(source)), str(Path(source).resolve())
     unique = as_frame(frame)
     column = _target_column(list(unique.columns), target, origin and Path(origin).name or name)
-    task = make_task(unique.drop(columns=column), unique[column], name=name, type=type, source=origin)
+    task = make_task(unique.drop(columns=column), unique[column], name=name, type=type, source=origin, splits=splits)
     return _with_notes(task, notes)
 
 
@@ -164,6 +171,7 @@ _READERS: dict[str, Callable[[Path], tuple[pd.DataFrame, list[str]]]] = {
     ".tsv": _read_text,
     ".txt": _read_text,
     ".parquet": _read_columnar(pd.read_parquet, "Parquet"),
+    ".pq": _read_columnar(pd.read_parquet, "Parquet"),
     ".feather": _read_columnar(pd.read_feather, "Feather"),
     ".arff": _read_arff,
 }
@@ -182,10 +190,10 @@ def _load_sklearn(name: str) -> tuple[pd.DataFrame, str, str]:
     return frame, "target", name
 
 
-def _load_openml(identifier: str) -> tuple[pd.DataFrame, str, str]:
+def _load_openml(identifier: str) -> OpenMLData:
     from metaml.data.openml import load_openml
 
-    return load_openml(identifier)
+    return load_openml(identifier, read_table)
 
 
 def _target_column(names: list[str], target: str | None, where: str) -> str:

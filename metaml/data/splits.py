@@ -14,6 +14,8 @@ from metaml.errors import UsageError
 
 MAX_VALIDATION_ROWS = 20_000
 """A holdout never validates on more: the standard error of an accuracy there is at most 0.4 percentage points."""
+MAX_FOLDS = 20
+"""More folds than this that a task brings along, as of leave-one-out, would be too many trainings for one trial."""
 _REGRESSION_STRATA = 10
 
 
@@ -57,6 +59,35 @@ def make_splits(
         return tuple(_split(len(y), dealt[fold::n_folds]) for fold in range(n_folds))
     n_valid = min(max(1, round(holdout * len(y))), MAX_VALIDATION_ROWS)
     return (_split(len(y), order[free & (rank < size - 1)][:n_valid]),)
+
+
+def usable_splits(
+    splits: tuple[Split, ...], present: np.ndarray[Any, Any], y: np.ndarray[Any, Any], type: str
+) -> tuple[tuple[Split, ...], str]:
+    """Return the splits that a task brings along as they apply to the rows that are left, or none and a note why.
+
+    Rows of a class that would otherwise be missing among the training rows train instead of validating.
+
+    Args:
+        splits: Indices of rows before any were left out.
+        present: Which of these rows are left, shape (m,).
+        y: Target values of the rows that are left, shape (n,).
+        type: Task type.
+    """
+    if len(splits) > MAX_FOLDS:
+        return (), f"Its own {len(splits)} folds are more than {MAX_FOLDS}: its rows are divided anew."
+    place = np.where(present, np.cumsum(present) - 1, -1)
+    moved = []
+    for split in splits:
+        rows = np.concatenate([split.train, split.valid])
+        if rows.min(initial=0) < 0 or rows.max(initial=0) >= len(present) or len(np.unique(rows)) < len(rows):
+            return (), "Its own splits name rows twice, or rows that are not there: its rows are divided anew."
+        train, valid = (indices[indices >= 0] for indices in (place[split.train], place[split.valid]))
+        known = np.isin(y[valid], y[train]) if type != "regression" else np.ones(len(valid), dtype=bool)
+        moved.append(Split(train=np.sort(np.concatenate([train, valid[~known]])), valid=np.sort(valid[known])))
+    if any(not len(split.train) or not len(split.valid) for split in moved):
+        return (), "Its own splits leave no rows to train or to validate: its rows are divided anew."
+    return tuple(moved), ""
 
 
 def subsample(

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from metaml.data.columns import Column, ColumnKind, as_frame, encode_numbers, encode_text, infer_kind
+from metaml.data.splits import Split, usable_splits
 from metaml.data.target import Label, TaskType, WantedType, as_series, has_value, read_target
 from metaml.errors import DataError
 
@@ -59,12 +60,14 @@ class Task:
     """What it was loaded from, to load it again; None for data in memory."""
     notes: tuple[str, ...] = ()
     """What the user should know: rows and columns that were left out, and guesses."""
+    splits: tuple[Split, ...] = ()
+    """Training and validation rows that the task brings along; none leaves them to `make_splits`."""
 
     @cached_property
     def fingerprint(self) -> str:
         """The content as 32 hex digits: column names, kinds and values, target values and type, in the given order.
 
-        The name of the file, its format and the dtypes that hold the values do not matter.
+        The name of the file, its format, the dtypes that hold the values and the splits do not matter.
         """
         digest = hashlib.sha256(json.dumps([self.type, [[c.name, c.kind] for c in self.columns]]).encode())
         for column in self.columns:
@@ -89,6 +92,7 @@ def make_task(
     name: str = "data",
     type: WantedType | None = None,
     source: str | None = None,
+    splits: tuple[Split, ...] = (),
 ) -> Task:
     """Make a task of a table and a target, after leaving out what cannot be used; the notes say what was left out.
 
@@ -98,6 +102,7 @@ def make_task(
         name: How to call the task.
         type: Task type, or ``"classification"`` for either kind; None takes what the target looks like.
         source: Where it was loaded from, to load it again.
+        splits: Training and validation rows by their place in the table, if it has its own.
 
     Raises:
         DataError: no rows, no usable columns, a target with one value only, values of unusable types, …
@@ -120,6 +125,7 @@ def make_task(
     if not usable:
         raise DataError(f"{name} has no usable column besides the target. {' '.join(column_notes)}".strip())
     leaks = _copies_of_target(usable, values.y)
+    own_splits, split_note = usable_splits(splits, present, values.y, values.type)
     return Task(
         name=name,
         X=pd.DataFrame({column.name: cells for column, cells in usable.items()}),
@@ -129,7 +135,8 @@ def make_task(
         columns=tuple(usable),
         classes=values.classes,
         source=source,
-        notes=(*notes, *values.notes, *column_notes, *leaks),
+        notes=(*notes, *values.notes, *column_notes, *leaks, *filter(None, [split_note])),
+        splits=own_splits,
     )
 
 
