@@ -122,29 +122,63 @@ def export(folder: Path, store_url: str | None, as_json: bool) -> None:
 
 
 @store.command("import")
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("source")
+@click.option("--task", "tasks", type=int, multiple=True, help="Task of OpenML; may be given several times.")
+@click.option("--study", "studies", type=int, multiple=True, help="Study or suite of OpenML; also several times.")
+@click.option("--measure", default="predictive_accuracy", show_default=True, help="OpenML's measure of the results.")
+@click.option("--limit", type=click.IntRange(1), default=10_000, show_default=True, help="Results of each task.")
 @store_option
 @options.json_option
-def import_(folder: Path, store_url: str | None, as_json: bool) -> None:
-    """Read FOLDER into the store.
+def import_(
+    source: str,
+    tasks: tuple[int, ...],
+    studies: tuple[int, ...],
+    measure: str,
+    limit: int,
+    store_url: str | None,
+    as_json: bool,
+) -> None:
+    """Read SOURCE into the store.
 
-    FOLDER is an export of a store, or results of other people: a matrix of tasks and configurations, or an ASlib
-    scenario. Their search spaces keep their own names and never mix with ours.
+    SOURCE is a folder: an export of a store, or results of other people (a matrix of tasks and configurations,
+    learning curves, or an ASlib scenario). Or it is the word openml, with --task or --study: evaluations of runs.
+    Search spaces of others keep their own names and never mix with ours.
     """
+    from metaml.store import Store
+
+    if source != "openml":
+        if tasks or studies:
+            raise click.UsageError("--task and --study go with SOURCE openml.")
+        _import_folder(Path(source), store_url, as_json=as_json)
+        return
+    from metaml.store.openml_results import import_openml
+
+    with Store.open(store_url) as opened:
+        report = import_openml(opened, tasks=tasks, studies=studies, measure=measure, limit=limit)
+    _print_reports([asdict(report)], as_json=as_json)
+
+
+def _import_folder(folder: Path, store_url: str | None, *, as_json: bool) -> None:
     from metaml.store import Store
     from metaml.store.importers import import_results
     from metaml.store.transfer import import_folder
 
+    if not folder.is_dir():
+        raise click.UsageError(f"There is no folder {folder}; SOURCE is a folder or the word openml.")
     with Store.open(store_url) as opened:
         if (folder / "store.json").exists():
             _print(asdict(import_folder(opened, folder)), as_json=as_json)
             return
         reports = [asdict(report) for report in import_results(opened, folder)]
+    _print_reports(reports, as_json=as_json)
+
+
+def _print_reports(reports: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print_json({"imported": reports})
         return
     for report in reports:
-        _print(report, as_json=False)
+        _print({name: value for name, value in report.items() if value != ()}, as_json=False)
 
 
 def _print(content: Mapping[str, Any], *, as_json: bool) -> None:

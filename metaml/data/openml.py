@@ -72,8 +72,8 @@ class OpenMLResults:
     """Setup -> full names of its parameters -> values."""
     datasets: pd.DataFrame
     """Dataset -> its simple qualities, named as OpenML names them (``NumberOfInstances``, …)."""
-    cut: tuple[int, ...] = ()
-    """Tasks that have more evaluations than were asked for."""
+    cut: tuple[str, ...] = ()
+    """Tasks and studies of which only as many evaluations came as were asked for (``task 31``)."""
 
 
 class _UnusableError(Exception):
@@ -205,7 +205,7 @@ def list_results(*, tasks: list[int], studies: list[int], measure: str, limit: i
             raise DataError(
                 f'OpenML has no evaluations by "{measure}" there: check the numbers, or use another measure.'
             )
-        cut = tuple(number for (_, number), rows in found.items() if len(rows) >= limit)
+        cut = tuple(f"{kind} {number}" for (kind, number), rows in found.items() if len(rows) >= limit)
         rows = rows.drop_duplicates("run_id")
         return OpenMLResults(rows, _parameters(rows["setup_id"]), _datasets(rows["data_id"]), cut)
 

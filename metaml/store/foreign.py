@@ -31,6 +31,10 @@ class ForeignTrial:
     """Lower is better; nan unless ok."""
     seconds: float = 0.0
     seed: int = 0
+    budget: float = 1.0
+    """Share of the full budget."""
+    number: int | None = None
+    """The source's own number of this result, by which it is known again; None numbers them as they come."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class ForeignResults:
     """Tasks × some of the fields of `TaskRecord`."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """What the reader left out already: reason -> how many trials."""
+    notes: tuple[str, ...] = ()
+    """What else the user should know."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,7 @@ class ImportReport:
     tasks_without_metafeatures: int
     dropped: dict[str, int]
     """Reason -> how many trials."""
+    notes: tuple[str, ...] = ()
 
 
 def add_foreign(store: Store, results: ForeignResults) -> ImportReport:
@@ -93,6 +100,7 @@ def add_foreign(store: Store, results: ForeignResults) -> ImportReport:
         trials=store.info()["counts"]["trials"] - before,
         tasks_without_metafeatures=len(set(by_task) - described),
         dropped={reason: count for reason, count in dropped.items() if count},
+        notes=results.notes,
     )
 
 
@@ -100,10 +108,10 @@ def _numbered(results: ForeignResults, dropped: dict[str, int]) -> Iterator[tupl
     """Yield the trials that are usable with a number in the run of their task, and count the others."""
     numbers: dict[str, int] = {}
     for trial in results.trials:
-        number = numbers[trial.task] = numbers.get(trial.task, -1) + 1
+        place = numbers[trial.task] = numbers.get(trial.task, -1) + 1
         reason = _unusable(results, trial)
         if reason is None:
-            yield number, trial
+            yield (place if trial.number is None else trial.number), trial
         else:
             dropped[reason] = dropped.get(reason, 0) + 1
 
@@ -126,6 +134,7 @@ def _trial(results: ForeignResults, number: int, trial: ForeignTrial, configurat
         source="imported",
         status=trial.status,
         error=trial.error if ok else None,
+        budget=trial.budget,
         seed=trial.seed,
         metrics={results.metric: trial.error} if ok else {},
         seconds=trial.seconds if math.isfinite(trial.seconds) else 0.0,
@@ -133,7 +142,8 @@ def _trial(results: ForeignResults, number: int, trial: ForeignTrial, configurat
 
 
 def _run_id(results: ForeignResults, task: str) -> str:
-    return f"import:{results.space}:{task}"
+    """Return the id of the run that holds what one source says of one task by one metric."""
+    return f"import:{results.space}:{results.metric}:{task}"
 
 
 def _insert_task(connection: Connection, results: ForeignResults, task: str) -> None:

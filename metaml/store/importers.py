@@ -1,4 +1,4 @@
-"""Readers of other people's results: matrices of tasks × configurations, and ASlib scenarios."""
+"""Readers of other people's results: matrices of tasks × configurations, learning curves, ASlib scenarios."""
 
 from __future__ import annotations
 
@@ -83,12 +83,48 @@ def read_plain(folder: Path) -> list[ForeignResults]:
 
     ``seconds.csv``, ``metafeatures.csv`` and ``tasks.csv`` (columns named as the fields of `TaskRecord`) may be there.
     """
-    found = {name: folder / f"{name}.csv" for name in ("seconds", "metafeatures", "tasks")}
-    frames = {name: _indexed(path) if path.exists() else None for name, path in found.items()}
+    seconds = folder / "seconds.csv"
+    results = read_matrix(
+        folder.name,
+        _indexed(folder / "errors.csv"),
+        _configurations(folder / "configurations.csv"),
+        metric="error",
+        seconds=_indexed(seconds) if seconds.exists() else None,
+    )
+    return [_with_what_is_beside(folder, results)]
+
+
+def _with_what_is_beside(folder: Path, results: ForeignResults) -> ForeignResults:
+    """Return results with the ``metafeatures.csv`` and ``tasks.csv`` that lie in their folder."""
+    paths = [folder / "metafeatures.csv", folder / "tasks.csv"]
+    metafeatures, tasks = (_indexed(path) if path.exists() else None for path in paths)
+    return replace(results, metafeatures=metafeatures, tasks=tasks)
+
+
+def read_curves(folder: Path) -> list[ForeignResults]:
+    """Read learning curves, as of LCBench (Zimmer et al., TPAMI 2021): ``curves.csv`` and ``configurations.csv``.
+
+    Each row of ``curves.csv`` is a point: ``task``, ``configuration``, ``budget`` (epochs, rows, … above 0) and
+    ``error`` (lower is better), maybe ``seconds`` (from the start of the training) and ``seed``. It becomes a trial at
+    the share of the largest budget in the file: only points at that one are results at the full budget. Budgets of 0
+    are left out. ``metafeatures.csv`` and ``tasks.csv`` may be there as for `read_plain`.
+    """
+    points = pd.read_csv(folder / "curves.csv", dtype={"task": str, "configuration": str})
+    key = [name for name in ("task", "configuration", "budget", "seed") if name in points]
+    missing, twice = ~(points["budget"] > 0), points.duplicated(key)
+    kept = points[~missing & ~twice]
+    columns = {"seconds": 0.0, "seed": 0}
+    kept = kept.assign(**{name: value for name, value in columns.items() if name not in points})
+    share = kept["budget"] / kept["budget"].max()
+    values = zip(kept["task"], kept["configuration"], kept["error"], kept["seconds"], kept["seed"], share, strict=True)
+    trials = [
+        ForeignTrial(task, _name(configuration), "ok", float(error), float(seconds), int(seed), budget)
+        for task, configuration, error, seconds, seed, budget in values
+    ]
+    dropped = {"no budget above 0": int(missing.sum()), "the point is there twice": int((twice & ~missing).sum())}
     configurations = _configurations(folder / "configurations.csv")
-    errors, seconds = _indexed(folder / "errors.csv"), frames["seconds"]
-    results = read_matrix(folder.name, errors, configurations, metric="error", seconds=seconds)
-    return [replace(results, metafeatures=frames["metafeatures"], tasks=frames["tasks"])]
+    results = ForeignResults(folder.name, folder.name, "error", trials, configurations, dropped=dropped)
+    return [_with_what_is_beside(folder, results)]
 
 
 def read_oboe(folder: Path) -> list[ForeignResults]:
@@ -214,5 +250,6 @@ READERS: dict[str, Callable[[Path], list[ForeignResults]]] = {
     "error_matrix.csv.gz": read_oboe,
     "accuracy_searchspace_*.csv.gz": read_dataset2vec,
     "algorithm_runs.arff": read_aslib,
+    "curves.csv": read_curves,
 }
 """File that a layout is known by -> its reader."""

@@ -61,6 +61,25 @@ def plain(tmp_path) -> Path:
 
 
 @pytest.fixture
+def curves(tmp_path) -> Path:
+    folder = tmp_path / "curves"
+    folder.mkdir()
+    points = [
+        "t1,1,0,0.9,0",
+        "t1,1,10,0.5,3",
+        "t1,1,50,0.2,15",
+        "t1,1,50,0.3,15",
+        "t1,2,10,0.6,2",
+        "t1,2,50,,9",
+        "t2,3,50,0.1,8",
+    ]
+    (folder / "curves.csv").write_text("\n".join(["task,configuration,budget,error,seconds", *points]))
+    (folder / "configurations.csv").write_text("name,units\n1,64\n2,128\n")
+    (folder / "tasks.csv").write_text("task,n_rows\nt1,10\n")
+    return folder
+
+
+@pytest.fixture
 def aslib(tmp_path) -> Path:
     folder = tmp_path / "scenario"
     folder.mkdir()
@@ -101,6 +120,27 @@ def test_a_scenario_of_aslib(store, aslib):
     history = history_from_store(store, space="toy:scenario", metafeatures_version="toy")
     assert history.errors.iloc[:, 0].tolist() == [0.5, WORST_ERROR]  # mean of 1 - 0.75 and 1 - 0.25; a timeout
     assert store.tasks()["type"].tolist() == ["binary", "multiclass"]
+
+
+def test_learning_curves(store, curves):
+    (report,) = import_results(store, curves)
+    assert (report.space, report.tasks, report.trials) == ("curves", 1, 3)
+    assert report.dropped == {
+        "no budget above 0": 1,
+        "the point is there twice": 1,
+        "not run": 1,
+        "the configuration is not described": 1,
+    }
+    trials = store.trials(store.runs()[0].run_id)
+    assert [(trial.configuration["units"], trial.budget, trial.error, trial.seconds) for trial in trials] == [
+        (64, 0.2, 0.5, 3.0),
+        (64, 1.0, 0.2, 15.0),
+        (128, 0.2, 0.6, 2.0),
+    ]
+    full = history_from_store(store, space="curves")
+    assert full.errors.loc["curves:t1"].dropna().tolist() == [0.2]  # only points at the full budget are results
+    assert set(store.results(space="curves", budget=0.1)["error"]) == {0.5, 0.2, 0.6}
+    assert import_results(store, curves)[0].trials == 0 and store.verify() == []
 
 
 def test_imported_spaces_do_not_mix(store, plain, aslib):
