@@ -13,7 +13,7 @@ setup: .venv/.ready
 	touch $@
 
 search: setup
-	$(BIN)/metaml search --task sklearn:breast_cancer --max-latency-ms 0.1 --time 90s
+	$(BIN)/metaml search --task sklearn:breast_cancer --max-latency-ms 0.1 --time 2m
 
 test: lint postgres
 	$(BIN)/pytest -q -n 2 --dist loadfile

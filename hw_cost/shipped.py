@@ -22,6 +22,11 @@ SHIPPED = Path(__file__).parent / "tables"
 """Tables that come with the package."""
 ADAPTATION_SEED, N_ADAPTATION = 3_000, 12
 """The networks measured on a machine without a table; those of `hw_cost.build` are others."""
+ADAPTATION_BLOCKS = 50
+"""Blocks of each of them: about 8 s in all, to see more than one phase of a machine that is busy now and then."""
+LEAST_SPREAD = 0.2
+"""An adapted table is never trusted more than this (standard deviation of the logarithm): it is good enough to reject
+what is far too slow, and delivered models are measured anyway."""
 NEARNESS = ("runtime", "precision", "threads", "architecture", "os", "cpu", "cpu_signature", "runtime_version")
 """Fields of a device by which tables are ranked, the most telling first."""
 
@@ -73,10 +78,11 @@ def adapt(table: LatencyTable, device: Device, *, time_limit_s: float = 15.0, se
     started = time.monotonic()
     networks = random_networks(N_ADAPTATION, seed=ADAPTATION_SEED)
     with pinned(device.threads):
-        bench = Bench(reference_call(), Protocol(min_blocks=8), seed=seed)
+        bench = Bench(reference_call(), Protocol(min_blocks=ADAPTATION_BLOCKS), seed=seed)
         measured = measure_networks(bench, networks, device.threads, time_limit_s, lambda *_: None, "networks")
         reference_us = 1e6 * bench.floor_s
     correction = fit_correction(table, measured)
+    correction = replace(correction, spread=max(correction.spread, LEAST_SPREAD))
     return LatencyTable(
         device,
         table.rows,

@@ -26,7 +26,7 @@ from metaml.errors import SearchError, StoreError, UsageError
 from metaml.events import Listener
 from metaml.export import describe_model
 from metaml.files import write_json
-from metaml.latency import open_device
+from metaml.latency import DeviceTable, open_device, own_table
 from metaml.predictor import Predictor
 from metaml.proposals import Proposer
 from metaml.report import write_report, write_trials
@@ -144,10 +144,12 @@ def search(
         workers=workers or max(1, (os.cpu_count() or 2) - 1),
         store=store_location(store),
     )
+    listener = listener or Listener()
+    table = _open_device(request, listener)
     with WorkerPool(request.workers) as pool:  # they import while the task is loaded
         loaded = task if isinstance(task, Task) else load_task(task, target, type=task_type)
         folder = RunFolder.create(Path(out) if out else None, loaded.name, request.to_json())
-        return _Run(request, loaded, folder, pool, listener or Listener(), started).execute()
+        return _Run(request, loaded, folder, pool, table, listener, started).execute()
 
 
 def resume(
@@ -173,9 +175,19 @@ def resume(
     if request.source is None:
         raise UsageError("This run's data were given in memory, not as a file; it cannot be resumed from its folder.")
     left = time_limit or max(request.time_limit - folder.elapsed, 0.2 * request.time_limit)
+    source, request = request.source, replace(request, time_limit=left)
+    listener = listener or Listener()
+    table = _open_device(request, listener)
     with WorkerPool(request.workers) as pool:
-        task = load_task(request.source, request.target, type=request.task_type)
-        return _Run(replace(request, time_limit=left), task, folder, pool, listener or Listener(), started).execute()
+        task = load_task(source, request.target, type=request.task_type)
+        return _Run(request, task, folder, pool, table, listener, started).execute()
+
+
+def _open_device(request: SearchRequest, listener: Listener) -> DeviceTable:
+    """Open the latency table before any worker runs: it may have to be measured first."""
+    if request.device == "cpu" and own_table() is None:
+        listener.message("no latency table of this machine yet: adapting a shipped one, once, in about 10 s")
+    return open_device(request.device)
 
 
 class _Run:
@@ -187,11 +199,12 @@ class _Run:
         task: Task,
         folder: RunFolder,
         pool: WorkerPool,
+        device: DeviceTable,
         listener: Listener,
         started: float,
     ) -> None:
         self._request, self._task, self._folder = request, task, folder
-        self._pool, self._listener = pool, listener
+        self._pool, self._device, self._listener = pool, device, listener
         self._started, self._deadline = started, started + request.time_limit
         self._was_interrupted = False
         self._store_error: StoreError | None = None
@@ -202,11 +215,10 @@ class _Run:
             self._listener.message(note)
         url = self._request.store or str(self._folder.path / "trials.sqlite")
         with Store.open(url) as store:
-            device = open_device(self._request.device)
-            self._listener.message(device.how)
-            context = prepare(self._request, self._task, store if self._request.store else None, device)
+            self._listener.message(self._device.how)
+            context = prepare(self._request, self._task, store if self._request.store else None, self._device)
             self._pool.assign(Assignment(self._task, context.splits, context.metric.name))
-            run_id = self._register(store, context, device.name)
+            run_id = self._register(store, context, self._device.name)
             return self._search(store, context, run_id)
 
     def _search(self, store: Store, context: Context, run_id: str) -> SearchResult:

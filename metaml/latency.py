@@ -71,17 +71,17 @@ def latency_cache() -> Path:
     return Path(platformdirs.user_data_dir("metaml")) / "latency"
 
 
-def describe_tables() -> str:
-    """Return one sentence on whether this machine has a latency table of its own."""
+def own_table() -> Path | None:
+    """Return the file of a latency table of this machine, or None while it has none."""
     here = Device.here()
     for path in [*latency_cache().glob("*.json"), *SHIPPED.glob("*.json")]:
         try:
             table = LatencyTable.load(path)
-            if table.correction.networks and table.device.same_machine(here):
-                return f"{path} is of this machine"
-        except TableError as error:
-            return f"{path} is damaged ({error}); remove it"
-    return f"none of this machine ({here.cpu}) yet: the first search adapts a shipped one in about 15 s"
+        except TableError:
+            continue
+        if table.correction.networks and table.device.same_machine(here):
+            return path
+    return None
 
 
 class LatencyModel:

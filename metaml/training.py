@@ -22,8 +22,8 @@ WARM_UP = 0.05
 """Share of the steps in which the learning rate rises; it then falls to 0 along a half cosine."""
 MIN_STEPS_PER_EPOCH = 10
 """Batches are made smaller on small tables, so that an epoch has this many steps."""
-PROBE_SECONDS = 0.5
-"""How long a training runs before its total time is foreseen."""
+PROBE_SECONDS, PROBE_STEPS = 0.5, 16
+"""How long, and for how many steps, a training runs before its total time is foreseen; the first steps are slower."""
 PSEUDO_WEIGHT = 1e-3
 """Weight of the one made-up row that stands for a class without training rows."""
 PREDICT_ROWS = 8192
@@ -184,7 +184,7 @@ def _train(
     batch_size = min(config["batch_size"], max(1, n // MIN_STEPS_PER_EPOCH))
     n_steps = math.ceil(n / batch_size) * config["epochs"]
     optimiser = torch.optim.AdamW(_parameter_groups(module, config), lr=config["learning_rate"], fused=True)
-    step, started, watch = 0, time.monotonic(), _Foresight(seconds)
+    step, watch = 0, _Foresight(seconds)
     module.train()
     for _ in range(config["epochs"]):
         total = torch.zeros(())
@@ -198,21 +198,27 @@ def _train(
             optimiser.step()
             total += loss.detach()
             step += 1
-            watch.check(time.monotonic() - started, step / n_steps)
+            watch.check(step, n_steps)
         if not math.isfinite(total.item()):
             raise DivergedError(f"the loss became {total.item()} in step {step} of {n_steps}")
 
 
 class _Foresight:
-    """Raises `TimeoutError` once a training is seen not to end in time."""
+    """Raises `TimeoutError` once a training is seen not to end in time; the first steps do not count."""
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self._seconds, self._started = seconds, time.monotonic()
+        self._first, self._first_time = 0, self._started
 
-    def check(self, elapsed: float, progress: float) -> None:
-        foreseen = elapsed / progress
-        if elapsed > self._seconds or (elapsed > PROBE_SECONDS and foreseen > 1.2 * self._seconds):
-            raise TimeoutError(f"training would take about {foreseen:.0f} s, allowed are {self._seconds:.0f} s")
+    def check(self, step: int, n_steps: int) -> None:
+        now = time.monotonic()
+        if step <= PROBE_STEPS // 2:
+            self._first, self._first_time = step, now
+        elapsed, steps = now - self._started, step - self._first
+        foreseen = elapsed + (now - self._first_time) / steps * (n_steps - step) if steps else elapsed
+        is_known = elapsed > PROBE_SECONDS and step >= min(PROBE_STEPS, n_steps)
+        if elapsed > self._seconds or (is_known and foreseen > 1.2 * self._seconds):
+            raise TimeoutError(f"training would take about {foreseen:.1f} s, allowed are {self._seconds:.1f} s")
 
 
 def _loss(scores: Tensor, target: Tensor, is_regression: bool) -> Tensor:

@@ -77,7 +77,8 @@ def _store() -> dict[str, Any]:
     place = default_store_url()
     try:
         with Store.open(create=False, read_only=True) as store:
-            return _check("store", True, f"{place}: {store.info()}")
+            counts = ", ".join(f"{n} {name}" for name, n in store.info()["counts"].items())
+            return _check("store", True, f"{place}: {counts}")
     except StoreMissingError:
         return _check("store", True, f"{place}: none yet, the first search makes it")
     except MetamlError as error:
@@ -85,9 +86,10 @@ def _store() -> dict[str, Any]:
 
 
 def _latency() -> dict[str, Any]:
-    from metaml.latency import describe_tables
+    from metaml.latency import own_table
 
-    return _check("latency", True, describe_tables())
+    path = own_table()
+    return _check("latency", True, str(path) if path else "no table of this machine yet: the first search adapts one")
 
 
 def _history() -> dict[str, Any]:

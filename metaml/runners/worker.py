@@ -10,14 +10,18 @@ import time
 import traceback
 from multiprocessing.connection import Connection
 
+import numpy as np
 import torch
 
 from metaml.evaluation import Evaluator, Pipeline, PrunedError
 from metaml.export import check_parity, to_onnx
 from metaml.files import write_atomic
 from metaml.metrics import metric_for
+from metaml.models import NetworkShape
+from metaml.preprocessing import Features
 from metaml.runners.jobs import Assignment, Job, Outcome
-from metaml.training import DivergedError
+from metaml.space import default_configurations
+from metaml.training import DivergedError, fit_model
 from metaml.trial import Status
 
 PARITY_ROWS = 512
@@ -30,6 +34,7 @@ def main(descriptor: int) -> None:
     _die_with_parent()
     torch.set_num_threads(1)
     connection = Connection(descriptor)
+    _warm_up()
     try:
         assignment: Assignment = connection.recv()
         evaluator = Evaluator(assignment.task, assignment.splits, metric_for(assignment.task.type, assignment.metric))
@@ -98,6 +103,14 @@ def _status_of(failure: Exception) -> Status:
 def _message_of(failure: Exception) -> str:
     expected = isinstance(failure, (TimeoutError, DivergedError, MemoryError))
     return str(failure) if expected else "".join(traceback.format_exception(failure))
+
+
+def _warm_up() -> None:
+    """Train a tiny network while the search still loads its task: torch's first steps take a second."""
+    configuration = next(c for c in default_configurations() if c["family"] == "mlp")
+    features = Features(np.zeros((8, 2), dtype=np.float32), np.zeros((8, 0), dtype=np.int64))
+    shape = NetworkShape(2, (), 2, is_regression=False)
+    fit_model(configuration, shape, features, np.arange(8) % 2, seed=0, seconds=10.0)
 
 
 def _die_with_parent() -> None:
