@@ -89,9 +89,7 @@ class Cells:
         columns = np.flatnonzero(used[rows].any(axis=0))
         tasks = pd.Index([self._tasks[i] for i in rows], dtype="str")
         ids = [self._configurations[i] for i in columns]
-        errors, seconds = (
-            pd.DataFrame(part, tasks, ids) for part in _means(self._sums[np.ix_(np.arange(3), rows, columns)])
-        )
+        errors, seconds = (pd.DataFrame(part, tasks, ids) for part in _means(self._sums, rows, columns))
         known = self._store.configurations(space=self._chosen.space)
         return History(
             errors=errors,
@@ -112,10 +110,12 @@ def _extend(known: list[str], names: Iterable[str]) -> NDArray[np.int64]:
     return np.array([places[name] for name in names], dtype=np.int64)
 
 
-def _means(sums: Floats) -> tuple[Floats, Floats]:
-    """Return mean errors and seconds from (3, tasks, configurations); nan where nothing ran."""
-    counts = np.where(sums[2] > 0, sums[2], np.nan)
-    return sums[0] / counts, sums[1] / counts
+def _means(sums: Floats, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Floats:
+    """Return mean errors and seconds of some tasks and configurations, (2, rows, columns); nan where nothing ran."""
+    if (len(rows), len(columns)) != sums.shape[1:]:
+        sums = sums[np.ix_(np.arange(3), rows, columns)]
+    with np.errstate(invalid="ignore"):
+        return np.divide(sums[:2], sums[2])  # 0 / 0 is nan
 
 
 def _near_duplicates(groups: pd.Series[str], fingerprints: Collection[str]) -> set[str]:

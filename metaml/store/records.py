@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from metaml.errors import StoreError
 from metaml.trial import Trial
@@ -145,6 +149,18 @@ def _number_text(value: float) -> str:
 def load_numbers(text: str) -> dict[str, float]:
     """Return what `dump_numbers` wrote."""
     return {k: math.nan if v is None else float(v) for k, v in json.loads(text).items()}
+
+
+def load_table(texts: Sequence[str]) -> pd.DataFrame:
+    """Return what `dump_numbers` wrote, one row a text: (texts, names), nan where a text has not a name.
+
+    >>> load_table(['{"a":1.0,"b":"inf"}', '{"b":null}']).to_numpy().tolist()
+    [[1.0, inf], [nan, nan]]
+    """
+    documents = json.loads(f"[{','.join(texts)}]")
+    names = list(dict.fromkeys(chain.from_iterable(documents)))
+    numbers = np.array([[document.get(name) for name in names] for document in documents], dtype=float)
+    return pd.DataFrame(numbers.reshape(len(texts), len(names)), columns=names)
 
 
 def dump_json(value: Any) -> str:

@@ -203,7 +203,7 @@ class Store:
         columns = [column for column in schema.tasks.c if column.name != "id"]
         with self.reading() as connection:
             found = connection.execute(select(*columns).order_by(schema.tasks.c.id)).all()
-        frame = pd.DataFrame(found, columns=[column.name for column in columns])
+        frame = pd.DataFrame(list(map(tuple, found)), columns=[column.name for column in columns])
         return frame.astype({"n_classes": "Int64"}).set_index("fingerprint")
 
     def results(
@@ -249,8 +249,8 @@ class Store:
         statement = select(schema.tasks.c.fingerprint, table.c["values"]).join_from(table, schema.tasks)
         with self.reading() as connection:
             found = connection.execute(statement.where(table.c.version == version).order_by(table.c.task)).all()
-        features = {fingerprint: records.load_numbers(text) for fingerprint, text in found}
-        return pd.DataFrame.from_dict(features, orient="index", dtype=float).rename_axis("fingerprint")
+        frame = records.load_table([text for _, text in found])
+        return frame.set_axis(pd.Index([name for name, _ in found], dtype="str", name="fingerprint"))
 
     def devices(self) -> dict[str, DeviceRecord]:
         """Return the devices by name."""
