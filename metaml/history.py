@@ -115,7 +115,8 @@ def _means(sums: Floats, rows: NDArray[np.int64], columns: NDArray[np.int64]) ->
     if (len(rows), len(columns)) != sums.shape[1:]:
         sums = sums[np.ix_(np.arange(3), rows, columns)]
     with np.errstate(invalid="ignore"):
-        return np.divide(sums[:2], sums[2])  # 0 / 0 is nan
+        means: Floats = sums[:2] / sums[2]  # 0 / 0 is nan
+    return means
 
 
 def _near_duplicates(groups: pd.Series[str], fingerprints: Collection[str]) -> set[str]:
