@@ -18,8 +18,6 @@ from tests.openml_server import N_ROWS, RUNS, fake_openml
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    monkeypatch.setattr(door, "LISTING_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(patience, "PATIENCE_S", 0.3)
     monkeypatch.setattr(patience, "FIRST_WAIT_S", 0.01)
     monkeypatch.setattr(openml.config, "_root_cache_directory", tmp_path / "cache")
     with fake_openml() as server:
@@ -89,8 +87,10 @@ def test_what_cannot_be_asked_for(server, store):
 
 
 @pytest.mark.parametrize("path", ["evaluation/list", "setup/list", "data/list", "study/7"])
-@pytest.mark.parametrize("how", ["silent", 500, "page", "short"])
-def test_a_server_that_fails_changes_nothing(server, store, path, how):
+@pytest.mark.parametrize("how", ["silent", 500, "short"])
+def test_a_server_that_fails_changes_nothing(server, store, path, how, monkeypatch):
+    monkeypatch.setattr(door, "LISTING_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(patience, "PATIENCE_S", 0.2)
     server.faults[path] = (how, 99)
     with pytest.raises(DataError) as caught:
         import_openml(store, studies=[7])
