@@ -106,7 +106,7 @@ def search(
     """Search the best model for a task.
 
     Args:
-        task: a path, ``sklearn:NAME``, ``openml:ID``, a DataFrame that holds the target, or a `Task`.
+        task: a path, ``sklearn:NAME``, ``openml:TASK``, ``openml:dDATASET``, a DataFrame with the target, or a `Task`.
         target: name of the target column.
         task_type: ``binary``, ``multiclass``, ``regression`` or ``classification``; None to tell it from the target.
         device: ``cpu`` for this machine, or the JSON file of a latency table.

@@ -143,7 +143,7 @@ def learning_rate_factor(step: int, n_steps: int) -> float:
     """Return the share of the peak learning rate at `step` of `n_steps`: a short rise, then a half cosine.
 
     >>> [round(learning_rate_factor(step, 100), 3) for step in (0, 4, 52, 99)]
-    [0.2, 1.0, 0.508, 0.0]
+    [0.2, 1.0, 0.492, 0.0]
     """
     rise = max(1, round(WARM_UP * n_steps))
     if step < rise:

@@ -43,7 +43,10 @@ seed_option = click.option("--seed", type=int, default=0, show_default=True, hel
 
 task_options = together(
     click.option(
-        "--task", "-t", required=True, help="A .csv/.tsv/.parquet/.arff file (also .gz), sklearn:NAME or openml:ID."
+        "--task",
+        "-t",
+        required=True,
+        help="A .csv/.tsv/.parquet/.arff file (also .gz), sklearn:NAME, openml:TASK or openml:dDATASET.",
     ),
     click.option("--target", help="Name of the column to predict."),
     click.option(

@@ -19,12 +19,16 @@ from metaml.trial import Status
 
 _STATUSES: Mapping[str, Status] = {
     "ok": "ok",
-    "timeout": "timeout",
+    "timeout": "crashed",
     "memout": "memout",
     "crash": "crashed",
     "other": "crashed",
 }
-"""Status of a run in ASlib -> ours; ``not_applicable`` is no trial at all."""
+"""Status of a run in ASlib -> ours; ``not_applicable`` is no trial at all.
+
+A run that did not end within the scenario's own limit has failed, for everybody alike. A timeout of ours is another
+thing: it tells of the time that one search was given, so that the store does not count it as a result.
+"""
 _OF_REGRESSION = ("mean_squared_error", "root_mean_squared_error", "mean_absolute_error", "r2")
 
 

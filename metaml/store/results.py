@@ -18,7 +18,7 @@ from metaml.trial import WORST_ERROR
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-FAILED = ("crashed", "diverged", "timeout", "memout")
+FAILED = ("crashed", "diverged", "memout")
 """Statuses of a trial that was trained and has no error to show for it."""
 _FEW = 0.25
 """Share of the runs below which their trials are looked up one run after another instead of reading all trials."""

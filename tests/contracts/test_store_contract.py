@@ -102,8 +102,8 @@ def test_results_are_full_budget_trials_and_failures_count_as_worst(filled):
     )
     filled.add_trial("r1", Trial(7, point(7), "smac", "ok", error=0.2, budget=0.3))
     results = filled.results(space="toy-1")
-    assert results["error"].tolist() == [0.1, *[WORST_ERROR] * 4]
-    assert filled.results(space="toy-1", budget=0.3)["error"].tolist() == [0.1, *[WORST_ERROR] * 4, 0.2]
+    assert results["error"].tolist() == [0.1, *[WORST_ERROR] * 3]
+    assert filled.results(space="toy-1", budget=0.3)["error"].tolist() == [0.1, *[WORST_ERROR] * 3, 0.2]
 
 
 def test_results_are_of_one_space_and_metric_and_leave_out_tasks(filled):
