@@ -130,7 +130,7 @@ def search(
     """
     started = time.monotonic() if started is None else started
     request = SearchRequest(
-        source=str(task) if isinstance(task, (str, Path)) else None,
+        source=task.source if isinstance(task, Task) else str(task) if isinstance(task, (str, Path)) else None,
         target=target,
         task_type=task_type,
         device=device,

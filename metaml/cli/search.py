@@ -34,15 +34,18 @@ def search(ctx: click.Context, /, **arguments: Any) -> None:
 
     The answer is a run folder with model.onnx (preprocessing inside), model.json, report.html and trials.csv.
     """
-    from metaml.automl import search as run_search  # torch and SMAC take seconds: not for --help
-    from metaml.cli.live import make_listener
+    from metaml.data import load_task
 
     as_json = arguments.pop("as_json")
     store = options.store_argument(arguments.pop("store_url"), arguments.pop("no_store"))
+    started = process_start()
+    task = load_task(arguments.pop("task"), arguments["target"], type=arguments["task_type"])  # mistakes are told here
+
+    from metaml.automl import search as run_search  # torch and SMAC take seconds
+    from metaml.cli.live import make_listener
+
     _end_gently_on_sigterm()
-    result = run_search(
-        arguments.pop("task"), store=store, listener=make_listener(), started=process_start(), **arguments
-    )
+    result = run_search(task, store=store, listener=make_listener(), started=started, **arguments)
     _print(result, as_json=as_json)
     ctx.exit(130 if result.was_interrupted else 0)
 

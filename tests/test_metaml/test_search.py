@@ -1,21 +1,16 @@
 """The main job, end to end, on real tables, with real processes, files and stores."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 
 import metaml
 from metaml.errors import SearchError, UsageError
-from metaml.run_folder import RunFolder
 from metaml.store import Store
 from tests.conftest import mixed_table
 
@@ -124,65 +119,6 @@ class TestAnswer:
     def test_folder_of_a_run_is_not_used_twice(self, finished, table_file, device_table):
         with pytest.raises(UsageError, match="resume"):
             metaml.search(table_file, target="label", device=device_table, out=finished.folder)
-
-
-def test_impossible_limit_is_said_plainly_and_the_closest_model_delivered(table_file, device_table, tmp_path):
-    ran = run_command(
-        *("search", "--task", table_file, "--target", "label", "--device", device_table, "--max-latency-ms", 1e-6),
-        *("--time", "60s", "--trials", 2, "--out", tmp_path / "run", "--no-store", "--json"),
-    )
-    assert ran.returncode == 0, ran.stderr
-    answer = json.loads(ran.stdout)
-    assert answer["best"]["latency_ms"]["measured"] > 1e-6
-    assert "nothing kept the limit" in ran.stderr
-    assert any(trial["status"] == "infeasible" for trial in answer["trials"])
-
-
-def test_kill_in_the_middle_then_resume(table_file, device_table, tmp_path):
-    run, store = tmp_path / "run", tmp_path / "store.sqlite"
-    arguments = ["search", "--task", table_file, "--target", "label", "--device", device_table]
-    arguments += ["--time", "100s", "--trials", "12", "--out", run, "--store", store]
-    process = subprocess.Popen([*METAML, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
-    finished_lines = 0
-    for line in process.stderr:
-        finished_lines += line.startswith("trial")
-        if finished_lines == 4:
-            break
-    workers = psutil.Process(process.pid).children()
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stderr.close()
-    run_id = RunFolder(run).request["run_id"]
-    with Store.open(store) as opened:
-        before = opened.trials(run_id)
-    assert len(before) >= 4
-    _, alive = psutil.wait_procs(workers, timeout=20)
-    assert workers
-    assert not alive, "workers outlived the search"
-
-    result = metaml.resume(run, time_limit=100)
-    with Store.open(store) as opened:
-        after = opened.trials(run_id)
-    assert after[: len(before)] == before
-    names = [trial.configuration_id for trial in after]
-    assert len(set(names)) == len(names)
-    assert sum(trial.status != "infeasible" for trial in after) == 12
-    assert metaml.Predictor(result.folder).scores(pd.read_csv(table_file)).shape == (240, 2)
-
-
-def test_interrupt_delivers_the_best_so_far(table_file, device_table, tmp_path):
-    arguments = ["search", "--task", table_file, "--target", "label", "--device", device_table, "--time", "100s"]
-    command = [*METAML, *arguments, "--out", tmp_path / "run", "--no-store"]
-    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        if line.startswith("trial"):
-            break
-    process.send_signal(signal.SIGINT)
-    started = time.monotonic()
-    process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert time.monotonic() - started < 12
-    assert (tmp_path / "run" / "model.onnx").exists()
 
 
 def test_same_seed_same_trials(table_file, device_table, tmp_path):

@@ -1,0 +1,87 @@
+"""A search that is killed, interrupted, or asked for the impossible; with real processes and signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+import metaml
+from metaml.run_folder import RunFolder
+from metaml.store import Store
+from tests.conftest import mixed_table
+
+METAML = [sys.executable, "-m", "metaml"]
+
+
+@pytest.fixture(scope="module")
+def table_file(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "members.csv"
+    mixed_table().drop(columns="value").to_csv(path, index=False)
+    return path
+
+
+def test_impossible_limit_is_said_plainly_and_the_closest_model_delivered(table_file, device_table, tmp_path):
+    arguments = [
+        *("search", "--task", table_file, "--target", "label", "--device", device_table, "--max-latency-ms", 1e-6),
+        *("--time", "60s", "--trials", 2, "--out", tmp_path / "run", "--no-store", "--json"),
+    ]
+    ran = subprocess.run([*METAML, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 0, ran.stderr
+    answer = json.loads(ran.stdout)
+    assert answer["best"]["latency_ms"]["measured"] > 1e-6
+    assert "nothing kept the limit" in ran.stderr
+    assert any(trial["status"] == "infeasible" for trial in answer["trials"])
+
+
+def test_kill_in_the_middle_then_resume(table_file, device_table, tmp_path):
+    run, store = tmp_path / "run", tmp_path / "store.sqlite"
+    arguments = ["search", "--task", table_file, "--target", "label", "--device", device_table]
+    arguments += ["--time", "100s", "--trials", "12", "--out", run, "--store", store]
+    process = subprocess.Popen([*METAML, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
+    finished_lines = 0
+    for line in process.stderr:
+        finished_lines += line.startswith("trial")
+        if finished_lines == 4:
+            break
+    workers = psutil.Process(process.pid).children()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+    run_id = RunFolder(run).request["run_id"]
+    with Store.open(store) as opened:
+        before = opened.trials(run_id)
+    assert len(before) >= 4
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert workers
+    assert not alive, "workers outlived the search"
+
+    result = metaml.resume(run, time_limit=100)
+    with Store.open(store) as opened:
+        after = opened.trials(run_id)
+    assert after[: len(before)] == before
+    names = [trial.configuration_id for trial in after]
+    assert len(set(names)) == len(names)
+    assert sum(trial.status != "infeasible" for trial in after) == 12
+    assert metaml.Predictor(result.folder).scores(pd.read_csv(table_file)).shape == (240, 2)
+
+
+def test_interrupt_delivers_the_best_so_far(table_file, device_table, tmp_path):
+    arguments = ["search", "--task", table_file, "--target", "label", "--device", device_table, "--time", "100s"]
+    command = [*METAML, *arguments, "--out", tmp_path / "run", "--no-store"]
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("trial"):
+            break
+    process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert time.monotonic() - started < 12
+    assert (tmp_path / "run" / "model.onnx").exists()
