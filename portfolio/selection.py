@@ -20,8 +20,10 @@ COUNTS = (1, 2, 3, 5, 10, 20)
 STILL_OPEN = 0.1
 """Counts are left out at which random order has less than this share of its first regret: on a store of few
 configurations nothing is decided there any more, and ratios of tiny regrets would decide by noise."""
+SURE = 1.645
+"""Standard errors by which random order must be beaten: the one-sided 5 % point of N(0, 1)."""
 FOLDS = 3
-VERSION = 3
+VERSION = 4
 """Part of the key of a cached choice: to be raised when a candidate of the same label changes."""
 MOST_TARGETS, MOST_TASKS, MOST_COLUMNS = 48, 300, 300
 """A store larger than this is sampled: the choice among a few candidates does not need it all."""
@@ -46,7 +48,7 @@ class Choice:
     random: Floats
     """The same of random order, shape ``(len(COUNTS),)``."""
     advantage: float
-    """How much less regret than random order the best has, as a share, mean over counts; less two standard errors."""
+    """Share of random order's regret that the best saves for sure: above 0 if the store teaches anything."""
     reason: str
     """The choice in words."""
 
@@ -113,10 +115,14 @@ def choose(candidates: Sequence[Candidate], table: Table, *, seed: int = 0) -> C
 
 
 def _sure_advantage(curves: Floats, chance: Floats, families: NDArray[np.int64]) -> float:
-    """Return the mean over families of the regret saved against random order, less two standard errors."""
-    saved = ((chance - curves) / np.maximum(chance.mean(axis=0), 1e-9)).mean(axis=1)
+    """Return the share of random order's regret that is saved, mean over families: the lower end of its interval.
+
+    Regrets are averaged over counts before they are compared: ratios at late counts, where little is left to regret,
+    would let a single task outvote all others.
+    """
+    saved = (chance - curves).mean(axis=1) / max(float(chance.mean()), 1e-9)
     means = np.array([saved[families == family].mean() for family in np.unique(families)])
-    return float(means.mean() - 2 * means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 1.0
+    return float(means.mean() - SURE * means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 1.0
 
 
 def expected_random(errors: Floats, counts: Sequence[int]) -> Floats:
