@@ -20,6 +20,8 @@ TRIAL_SHARE = 0.25
 """A trial may use this share of the time limit."""
 HOPELESS_FACTOR, HOPELESS_MARGIN = 1.5, 0.05
 """A trial is pruned when its first fold's error is above the best error times the factor, plus the margin."""
+MOST_CUT_SHORT = 3
+"""When so many trials have failed because the end was near, no more are started."""
 MIN_TRIAL_SECONDS = 0.3
 """No trial is started for less time than this."""
 OVERRUN_SECONDS = 0.7
@@ -63,7 +65,9 @@ class Session:
         self._deadline = deadline
         self._started = time.monotonic()
         self._elapsed_before = folder.elapsed
-        self._running: dict[int, tuple[Proposal, str]] = {}
+        self._running: dict[int, tuple[Proposal, str, bool]] = {}
+        """Number -> (proposal, start, whether it got less time than a trial should)."""
+        self._n_cut_short = 0
         self._next_number = len(trials)
         self.busy_seconds = 0.0
         """Time in which at least one trial was running."""
@@ -108,6 +112,8 @@ class Session:
             return False
         if self._request.trials is not None and self.n_run + len(self._running) >= self._request.trials:
             return False
+        if self._n_cut_short >= MOST_CUT_SHORT:
+            return False
         left = self._trials_end() - time.monotonic()
         return not self.trials or left > max(MIN_TRIAL_SECONDS, 0.5 * self._typical_seconds())
 
@@ -133,11 +139,12 @@ class Session:
             export_below=best.error if best is not None and best.error is not None else float("inf"),
         )
         self._pool.submit(job)
-        self._running[number] = (proposal, _utc_now())
+        self._running[number] = (proposal, _utc_now(), job.seconds < share)
         return True
 
     def _finish(self, outcome: Outcome) -> None:
-        proposal, started = self._running.pop(outcome.number)
+        proposal, started, was_short = self._running.pop(outcome.number)
+        self._n_cut_short += was_short and outcome.status == "timeout"
         trial = Trial(
             number=outcome.number,
             configuration=proposal.configuration,
