@@ -28,16 +28,14 @@ from metaml.export import describe_model
 from metaml.files import write_json
 from metaml.latency import DeviceTable, open_device, own_table
 from metaml.predictor import Predictor
-from metaml.proposals import Proposer
 from metaml.report import write_report, write_trials
 from metaml.request import SearchRequest
 from metaml.run_folder import RunFolder
 from metaml.runners import Assignment, WorkerPool
 from metaml.session import Session
-from metaml.space import SPACE_VERSION, build_space
+from metaml.space import SPACE_VERSION
 from metaml.store import Recorder, RunRecord, Store, TaskRecord, default_store_url
 from metaml.trial import Trial
-from metaml.tuner import Tuner
 
 INTERRUPT_SECONDS = 4.0
 """After Ctrl-C the best model so far is delivered within this time."""
@@ -96,6 +94,7 @@ def search(
     trials: int | None = None,
     warm_start: str = "auto",
     store: str | Path | bool | None = None,
+    store_required: bool = False,
     workers: int | None = None,
     out: str | Path | None = None,
     seed: int = 0,
@@ -116,6 +115,8 @@ def search(
         trials: at most this many trials.
         warm_start: name in `portfolio.WARM_STARTERS`.
         store: URL or path of the metadata store, None for the default one, False for none.
+        store_required: refuse to search without the store; otherwise one that cannot be opened is left alone, with a
+            warning, and the search goes on without past results.
         workers: trials that run side by side; None for one fewer than there are cores.
         out: run folder; None for a new one under ``runs/``.
         seed: same seed, same task, same history, one worker and no time pressure: same trials.
@@ -143,6 +144,7 @@ def search(
         metric=metric,
         workers=workers or max(1, (os.cpu_count() or 2) - 1),
         store=store_location(store),
+        store_required=store_required,
     )
     listener = listener or Listener()
     table = _open_device(request, listener)
@@ -213,24 +215,31 @@ class _Run:
         """Search, deliver, report."""
         for note in self._task.notes:
             self._listener.message(note)
-        url = self._request.store or str(self._folder.path / "trials.sqlite")
-        with Store.open(url) as store:
+        with self._open_store() as store:
             self._listener.message(self._device.how)
             context = prepare(self._request, self._task, store if self._request.store else None, self._device)
             self._pool.assign(Assignment(self._task, context.splits, context.metric.name))
             run_id = self._register(store, context, self._device.name)
             return self._search(store, context, run_id)
 
+    def _open_store(self) -> Store:
+        """Open the store that was asked for, or the run's own where there is none or it cannot be used."""
+        private = self._folder.path / "trials.sqlite"
+        if self._request.store is None:
+            return Store.open(private)
+        try:
+            return Store.open(self._request.store)
+        except StoreError as error:
+            if self._request.store_required:
+                raise
+            self._listener.message(f"{error} The search goes on without it; its trials are kept in {private}.")
+            self._request = replace(self._request, store=None)
+            self._folder.update_request(store=None)
+            return Store.open(private)
+
     def _search(self, store: Store, context: Context, run_id: str) -> SearchResult:
         request = self._request
-        proposer = Proposer(
-            context.starter,
-            context.history,
-            context.metafeatures,
-            lambda: Tuner(build_space(request.seed), seed=request.seed),
-            context.latency_limit(request.max_latency_ms),
-            seed=request.seed,
-        )
+        proposer = context.proposer(request)
         recorder = Recorder(store, run_id, self._folder.waiting)
         recorder.flush()
         session = Session(

@@ -16,11 +16,12 @@ from metaml.latency import DeviceTable, LatencyModel
 from metaml.metrics import Metric, metric_for
 from metaml.models import NetworkShape
 from metaml.preprocessing import Preprocessor
-from metaml.proposals import LatencyLimit
+from metaml.proposals import LatencyLimit, Proposer
 from metaml.request import SearchRequest
-from metaml.space import SPACE_VERSION
+from metaml.space import SPACE_VERSION, build_space
 from metaml.store import Store
 from metaml.trial import Configuration
+from metaml.tuner import Tuner
 from portfolio import WARM_STARTERS, History, WarmStarter, load_default_history
 
 METAFEATURE_SECONDS = 5.0
@@ -53,6 +54,17 @@ class Context:
             return cost.latency_ms, cost.high_ms
 
         return LatencyLimit(predict, limit_ms)
+
+    def proposer(self, request: SearchRequest) -> Proposer:
+        """Return what decides on the trials of a search."""
+        return Proposer(
+            self.starter,
+            self.history,
+            self.metafeatures,
+            lambda: Tuner(build_space(request.seed), seed=request.seed),
+            self.latency_limit(request.max_latency_ms),
+            seed=request.seed,
+        )
 
 
 def prepare(request: SearchRequest, task: Task, store: Store | None, device: DeviceTable) -> Context:

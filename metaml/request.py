@@ -35,6 +35,8 @@ class SearchRequest:
     """Trials that run side by side, each on one thread."""
     store: str | None = None
     """URL of the metadata store; None for the run's own private one."""
+    store_required: bool = False
+    """Whether a store that cannot be opened ends the search, instead of letting it go on without past results."""
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense, in one sentence each."""

@@ -9,12 +9,10 @@ import numpy as np
 from metaml.context import Context, prepare
 from metaml.data import Task
 from metaml.latency import open_device
-from metaml.proposals import Proposal, Proposer
+from metaml.proposals import Proposal
 from metaml.request import SearchRequest
-from metaml.space import build_space
 from metaml.store import Store
 from metaml.trial import configuration_id
-from metaml.tuner import Tuner
 
 
 def suggest(request: SearchRequest, task: Task, *, n: int = 5) -> dict[str, Any]:
@@ -31,14 +29,7 @@ def suggest(request: SearchRequest, task: Task, *, n: int = 5) -> dict[str, Any]
     else:
         with Store.open(request.store) as store:
             context = prepare(request, task, store, device)
-    proposer = Proposer(
-        context.starter,
-        context.history,
-        context.metafeatures,
-        lambda: Tuner(build_space(request.seed), seed=request.seed),
-        context.latency_limit(request.max_latency_ms),
-        seed=request.seed,
-    )
+    proposer = context.proposer(request)
     suggestions, why = [], ""
     for _ in range(n):
         proposal = proposer.next()

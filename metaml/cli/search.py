@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--trials", type=click.IntRange(min=1), help="At most this many trials.")
 @options.warm_start_option
 @options.store_options
+@click.option("--store-required", is_flag=True, help="Do not search without the store; else it goes on with a warning.")
 @click.option("--workers", type=click.IntRange(min=1), help="Trials side by side; default: one fewer than cores.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; default: a new one under runs/.")
 @options.seed_option

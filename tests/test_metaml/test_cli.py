@@ -74,10 +74,16 @@ class TestMistakes:
     def test_store_that_is_no_store(self, table, tmp_path, device_table):
         path = tmp_path / "notes.txt"
         path.write_text("these are my notes, not a store " * 50)
-        ran = metaml("search", "--task", table, "--target", "label", "--store", path, "--device", device_table)
-        assert ran.returncode == 3
-        assert "Traceback" not in ran.stderr
-        assert path.read_text().startswith("these are my notes")
+        arguments = ["search", "--task", table, "--target", "label", "--store", path, "--device", device_table]
+        arguments += ["--out", tmp_path / "run", "--time", "60s", "--trials", 1]
+        refused = metaml(*arguments, "--store-required", "--out", tmp_path / "refused")
+        assert refused.returncode == 3
+        assert "Traceback" not in refused.stderr
+        cold = metaml(*arguments)
+        assert cold.returncode == 0, cold.stderr
+        assert "goes on without it" in cold.stderr
+        assert (tmp_path / "run" / "model.onnx").exists()
+        assert path.read_text() == "these are my notes, not a store " * 50
 
     def test_report_of_no_run(self, tmp_path):
         ran = CliRunner().invoke(report, [str(tmp_path)])
