@@ -27,6 +27,7 @@ from metaml.events import Listener
 from metaml.export import describe_model
 from metaml.files import write_json
 from metaml.latency import DeviceTable, open_device, own_table
+from metaml.metrics import metric_for
 from metaml.predictor import Predictor
 from metaml.report import write_report, write_trials
 from metaml.request import SearchRequest
@@ -150,6 +151,7 @@ def search(
     table = _open_device(request, listener)
     with WorkerPool(request.workers) as pool:  # they import while the task is loaded
         loaded = task if isinstance(task, Task) else load_task(task, target, type=task_type)
+        metric_for(loaded.type, request.metric)  # what cannot be searched leaves no folder behind
         folder = RunFolder.create(Path(out) if out else None, loaded.name, request.to_json())
         return _Run(request, loaded, folder, pool, table, listener, started).execute()
 
