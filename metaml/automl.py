@@ -149,7 +149,7 @@ def search(
     )
     listener = listener or Listener()
     table = _open_device(request, listener)
-    with WorkerPool(request.workers) as pool:  # they import while the task is loaded
+    with WorkerPool(request.workers) as pool:  # they import while the task is prepared
         loaded = task if isinstance(task, Task) else load_task(task, target, type=task_type)
         metric_for(loaded.type, request.metric)  # what cannot be searched leaves no folder behind
         folder = RunFolder.create(Path(out) if out else None, loaded.name, request.to_json())
@@ -302,8 +302,14 @@ class _Run:
         """Write the task and the run into the store, once; return the run's id."""
         task = self._task
         stored = self._folder.request.get("run_id")
-        if stored is not None and store.run(stored) is not None:
-            return str(stored)
+        earlier = store.run(stored) if stored is not None else None
+        if earlier is not None and earlier.fingerprint != task.fingerprint:
+            raise UsageError(
+                f"The data of {task.source} have changed since this run began: its trials do not fit them any more. "
+                "Start a new search."
+            )
+        if earlier is not None:
+            return earlier.run_id
         n_classes = len(task.classes) or None
         record = TaskRecord(
             fingerprint=task.fingerprint,

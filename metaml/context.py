@@ -9,7 +9,6 @@ import pandas as pd
 
 import metafeatures
 from metaml.data import Split, Task, encode_columns, make_splits
-from metaml.errors import UsageError
 from metaml.evaluation import network_shape
 from metaml.history import history_from_store
 from metaml.latency import DeviceTable, LatencyModel
@@ -77,10 +76,8 @@ def prepare(request: SearchRequest, task: Task, store: Store | None, device: Dev
         device: the latency table.
 
     Raises:
-        UsageError: the metric does not fit, or there is no such warm-starter.
+        UsageError: the metric does not fit.
     """
-    if request.warm_start not in WARM_STARTERS:
-        raise UsageError(f'No warm-starter "{request.warm_start}"; use one of: {", ".join(WARM_STARTERS)}.')
     metric = metric_for(task.type, request.metric)
     numeric, categorical = encode_columns(task.X, task.columns)
     preprocessor = Preprocessor.fit(numeric, categorical)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -56,7 +56,6 @@ class Proposer:
         metafeatures: those of the task.
         tuner: makes the optimiser when it is first needed.
         latency: what is too slow.
-        first: configurations to try before all others, as (configuration, source).
         seed: fixes the screening of random configurations.
     """
 
@@ -68,14 +67,12 @@ class Proposer:
         tuner: Callable[[], Tuner],
         latency: LatencyLimit,
         *,
-        first: Iterable[tuple[Configuration, str]] = (),
         seed: int = 0,
     ) -> None:
         self._starter, self._history, self._metafeatures = starter, history, metafeatures
         self._make_tuner = tuner
         self._tuner: Tuner | None = None
         self._latency, self._seed = latency, seed
-        self._first = list(first)
         self._seen: set[str] = set()
         self._trials: list[Trial] = []
         self._n_warm = 0
@@ -86,7 +83,7 @@ class Proposer:
 
     def next(self) -> Proposal | None:
         """Return a configuration that nobody tried yet and that is fast enough; None when there is none left."""
-        for step in (self._from_first, self._from_past, self._from_defaults, self._from_tuner, self._from_random):
+        for step in (self._from_past, self._from_defaults, self._from_tuner, self._from_random):
             proposal = step()
             if proposal is not None:
                 return proposal
@@ -136,19 +133,13 @@ class Proposer:
             self._tuner.tell(configuration, _cost_of_excess(excess))
         return None
 
-    def _from_first(self) -> Proposal | None:
-        while self._first:
-            proposal = self._accept(*self._first.pop(0))
-            if proposal is not None:
-                return proposal
-        return None
-
     def _from_past(self) -> Proposal | None:
         observed = {trial.configuration_id: trial.cost for trial in self._trials if trial.error is not None}
         target = Target(metafeatures=self._metafeatures, observed=observed)
         if self._n_warm >= MAX_WARM or self._starter.hand_over(target):
             return None
-        ids = self._starter.propose(target, n=len(self._seen) + 8)
+        pending = self._seen.intersection(self._history.configurations).difference(observed)
+        ids = self._starter.propose(target, n=len(pending) + 1)
         sources = self._starter.sources(ids)
         for name in ids:
             proposal = self._accept(self._history.configurations[name], sources[name])

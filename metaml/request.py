@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from metaml.data import TaskType
 from metaml.errors import UsageError
+from portfolio import WARM_STARTERS
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class SearchRequest:
             value = getattr(self, name)
             if (value is not None or name in positive) and not value > 0:
                 raise UsageError(f"{option} must be above 0, however: {value}.")
+        if self.warm_start not in WARM_STARTERS:
+            raise UsageError(f'No warm-starter "{self.warm_start}"; use one of: {", ".join(WARM_STARTERS)}.')
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as plain JSON values."""

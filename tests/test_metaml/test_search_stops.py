@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 import metaml
+from metaml.errors import UsageError
 from metaml.run_folder import RunFolder
 from metaml.store import Store
 from tests.conftest import mixed_table
@@ -85,3 +86,13 @@ def test_interrupt_delivers_the_best_so_far(table_file, device_table, tmp_path):
     assert process.returncode == 130
     assert time.monotonic() - started < 12
     assert (tmp_path / "run" / "model.onnx").exists()
+
+
+def test_changed_data_are_not_mixed_with_earlier_trials(table_file, device_table, tmp_path):
+    changing = tmp_path / "changing.csv"
+    changing.write_bytes(table_file.read_bytes())
+    options = {"target": "label", "device": device_table, "time_limit": 60, "trials": 1, "store": False}
+    metaml.search(changing, out=tmp_path / "run", **options)
+    pd.read_csv(changing).iloc[:-20].to_csv(changing, index=False)
+    with pytest.raises(UsageError, match="have changed"):
+        metaml.resume(tmp_path / "run", time_limit=30)
