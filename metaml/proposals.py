@@ -19,6 +19,8 @@ MIN_WARM = 4
 """The families' defaults are tried as well when past results gave fewer than this."""
 ASKS = 24
 """How often SMAC is asked for a configuration that is fast enough before random ones are screened."""
+SAFE_FAMILY = "linear"
+"""Fits in milliseconds: what a search without a model and without much time turns to."""
 SCREENED = 400
 """Random configurations among which a fast enough one is looked for."""
 
@@ -102,6 +104,11 @@ class Proposer:
         """Return, once, the configurations that were too slow to be tried, with the factor by which they were."""
         rejected, self._rejected = self._rejected, []
         return rejected
+
+    def safe(self) -> Proposal | None:
+        """Return the default of the quickest family, for a search that has no model and little time; once."""
+        (configuration,) = [c for c in default_configurations() if c["family"] == SAFE_FAMILY]
+        return self._accept(configuration, "default")
 
     def closest(self) -> Proposal | None:
         """Return the untried configuration of lowest predicted latency, for a limit that nothing seems to keep."""

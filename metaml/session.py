@@ -20,6 +20,8 @@ TRIAL_SHARE = 0.25
 """A trial may use this share of the time limit."""
 HOPELESS_FACTOR, HOPELESS_MARGIN = 1.5, 0.05
 """A trial is pruned when its first fold's error is above the best error times the factor, plus the margin."""
+SAFE_SECONDS = 8.0
+"""With less time than this, or after a failure, a search without a model tries the quickest family first."""
 MOST_CUT_SHORT = 3
 """When so many trials have failed because the end was near, no more are started."""
 MIN_TRIAL_SECONDS = 0.3
@@ -112,14 +114,15 @@ class Session:
             return False
         if self._request.trials is not None and self.n_run + len(self._running) >= self._request.trials:
             return False
-        if self._n_cut_short >= MOST_CUT_SHORT:
+        if self._n_cut_short >= MOST_CUT_SHORT and self.best is not None:
             return False
         left = self._trials_end() - time.monotonic()
         return not self.trials or left > max(MIN_TRIAL_SECONDS, 0.5 * self._typical_seconds())
 
     def _start_next(self) -> bool:
         """Start the next trial; False when there is nothing left to try."""
-        proposal = self._proposer.next()
+        is_urgent = self.best is None and (self.n_run > 0 or self._trials_end() - time.monotonic() < SAFE_SECONDS)
+        proposal = (self._proposer.safe() if is_urgent else None) or self._proposer.next()
         self._note_rejected()
         if proposal is None and not self._running and self.best is None:
             proposal = self._proposer.closest()
@@ -198,10 +201,14 @@ class Session:
         return seconds[len(seconds) // 2] if seconds else 0.0
 
     def _trials_end(self) -> float:
-        """Monotonic time at which trials must end, so that two finalists can be refitted and measured."""
+        """Monotonic time at which trials must end, so that two finalists can be refitted and measured.
+
+        Without a model there is nothing to refit yet: the first one may take nearly all of the time.
+        """
         best = self.best
-        n_folds = len(self._context.splits)
-        refit = 1.5 * best.seconds / n_folds if best is not None else 0.5
+        if best is None:
+            return self._deadline - CLOSING_SECONDS
+        refit = 1.5 * best.seconds / len(self._context.splits)
         reserve = CLOSING_SECONDS + 2 * MEASURE_SECONDS + min(2 * refit, 0.25 * self._request.time_limit)
         return self._deadline - min(reserve, 0.5 * self._request.time_limit)
 

@@ -96,3 +96,12 @@ def test_changed_data_are_not_mixed_with_earlier_trials(table_file, device_table
     pd.read_csv(changing).iloc[:-20].to_csv(changing, index=False)
     with pytest.raises(UsageError, match="have changed"):
         metaml.resume(tmp_path / "run", time_limit=30)
+
+
+def test_little_time_still_gives_a_model(table_file, device_table, tmp_path):
+    """Networks do not end in time here; the quickest family does."""
+    result = metaml.search(
+        table_file, target="label", device=device_table, time_limit=14, trials=2, store=False, out=tmp_path / "run"
+    )
+    assert any(trial["configuration"]["family"] == "linear" for trial in result.summary["trials"])
+    assert result.model_path.exists()
