@@ -17,7 +17,7 @@ from metaml.data import Task, load_task, make_splits
 from metaml.errors import DataError, UsageError
 from metaml.history import history_from_store
 from metaml.metrics import metric_for
-from metaml.runners import Assignment, Job, Outcome, WorkerPool
+from metaml.runners import Assignment, Job, WorkerPool
 from metaml.space import SPACE_VERSION, default_configurations, sample_configurations
 from metaml.store import RunRecord, Store, TaskRecord
 from metaml.trial import Configuration, Trial, configuration_id
@@ -88,32 +88,40 @@ def choose_tasks(entries: Sequence[TaskEntry], n: int, *, max_rows: int) -> list
 
 
 def choose_configurations(n: int, *, seed: int = 0) -> list[Configuration]:
-    """Return the families' defaults and random configurations, `n` in all, every family equally often."""
+    """Return the families' defaults and random configurations, at most `n` in all, every family equally often."""
     defaults = default_configurations()
-    return (defaults + sample_configurations(max(0, n - len(defaults)), seed))[:n]
+    wanted = (defaults + sample_configurations(max(0, n - len(defaults)), seed))[:n]
+    return list({configuration_id(configuration): configuration for configuration in wanted}.values())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done on every task."""
+
+    configurations: Sequence[Configuration]
+    workers: int = 1
+    """Trials that run side by side."""
+    seed: int = 0
+    """Of the splits and the fits."""
+    trial_seconds: float = 60.0
+    """Time allowed for a trial."""
 
 
 def collect(
     entries: Sequence[TaskEntry],
-    configurations: Sequence[Configuration],
+    plan: Plan,
     store: Store,
     *,
     shard: tuple[int, int] = (0, 1),
-    workers: int = 1,
-    seed: int = 0,
-    trial_seconds: float = 60.0,
     report: Callable[[str], None] = logger.info,
 ) -> int:
     """Evaluate every configuration on every task that the store does not hold yet; return the number of new trials.
 
     Args:
         entries: the tasks.
-        configurations: what is evaluated on each.
+        plan: what is evaluated on each, and how.
         store: receives every trial as it ends; a second call goes on where the first stopped.
         shard: (i, n): only every n-th task, from the i-th on.
-        workers: trials that run side by side.
-        seed: of the splits and the fits.
-        trial_seconds: time allowed for a trial.
         report: hears one line per task.
     """
     position, n_shards = shard
@@ -124,58 +132,33 @@ def collect(
         except DataError as error:
             report(f"{entry.name}: left out ({error})")
             continue
-        n_new += _collect_task(entry, task, configurations, store, workers, seed, trial_seconds, report)
+        run_id = _register(entry, task, store, plan.seed)
+        done = {trial.configuration_id for trial in store.trials(run_id)}
+        missing = [pair for pair in enumerate(plan.configurations) if configuration_id(pair[1]) not in done]
+        if missing:
+            _evaluate(task, dict(missing), plan, lambda trial, run_id=run_id: store.add_trial(run_id, trial))  # type: ignore[misc]
+        report(f"{entry.name}: {len(missing)} new trials, {len(done)} were there")
+        n_new += len(missing)
     return n_new
 
 
-def _collect_task(
-    entry: TaskEntry,
-    task: Task,
-    configurations: Sequence[Configuration],
-    store: Store,
-    workers: int,
-    seed: int,
-    trial_seconds: float,
-    report: Callable[[str], None],
-) -> int:
+def _evaluate(task: Task, configurations: dict[int, Configuration], plan: Plan, keep: Callable[[Trial], None]) -> None:
+    """Run one trial for each numbered configuration."""
+    waiting = list(configurations)
+    with WorkerPool(plan.workers) as pool:
+        splits = make_splits(task.y, task.type, seed=plan.seed)
+        pool.assign(Assignment(task, splits, metric_for(task.type).name))
+        while waiting or pool.is_busy:
+            while waiting and pool.n_idle:
+                number = waiting.pop(0)
+                pool.submit(Job(number, "evaluate", configurations[number], plan.trial_seconds, seed=plan.seed))
+            for outcome in pool.wait(60.0):
+                keep(outcome.as_trial(configurations[outcome.number], "collect", seed=plan.seed))
+
+
+def _register(entry: TaskEntry, task: Task, store: Store, seed: int) -> str:
+    """Write the task and its run into the store, once; return the run's id."""
     run_id = f"collect-{SPACE_VERSION}-{task.fingerprint}-{seed}"
-    _register(entry, task, store, run_id, seed)
-    done = {trial.configuration_id for trial in store.trials(run_id)}
-    known = {configuration_id(c): (i, c) for i, c in enumerate(configurations)}
-    todo = [pair for name, pair in known.items() if name not in done]
-    if todo:
-        splits = make_splits(task.y, task.type, seed=seed)
-        with WorkerPool(workers) as pool:
-            pool.assign(Assignment(task, splits, metric_for(task.type).name))
-            _run_all(pool, todo, lambda trial: store.add_trial(run_id, trial), seed, trial_seconds)
-    report(f"{entry.name}: {len(todo)} new trials, {len(done)} were there")
-    return len(todo)
-
-
-def _run_all(
-    pool: WorkerPool,
-    todo: list[tuple[int, Configuration]],
-    keep: Callable[[Trial], None],
-    seed: int,
-    trial_seconds: float,
-) -> None:
-    waiting, running = list(todo), dict(todo)
-    while waiting or pool.is_busy:
-        while waiting and pool.n_idle:
-            number, configuration = waiting.pop(0)
-            pool.submit(Job(number, "evaluate", configuration, trial_seconds, seed=seed))
-        for outcome in pool.wait(60.0):
-            keep(_trial(outcome, running[outcome.number], seed))
-
-
-def _trial(outcome: Outcome, configuration: Configuration, seed: int) -> Trial:
-    names = ("status", "error", "metrics", "seconds", "cpu_seconds", "n_parameters", "flops", "model_bytes", "message")
-    return Trial(
-        outcome.number, configuration, "collect", seed=seed, **{name: getattr(outcome, name) for name in names}
-    )
-
-
-def _register(entry: TaskEntry, task: Task, store: Store, run_id: str, seed: int) -> None:
     store.add_task(
         TaskRecord(
             fingerprint=task.fingerprint,
@@ -189,6 +172,7 @@ def _register(entry: TaskEntry, task: Task, store: Store, run_id: str, seed: int
     )
     store.add_metafeatures(task.fingerprint, describe_task(task), metafeatures.VERSION)
     store.add_run(RunRecord(run_id, task.fingerprint, SPACE_VERSION, metric_for(task.type).name, seed=seed))
+    return run_id
 
 
 def publish_history(store: Store, folder: Path) -> tuple[int, int]:

@@ -148,21 +148,11 @@ class Session:
     def _finish(self, outcome: Outcome) -> None:
         proposal, started, was_short = self._running.pop(outcome.number)
         self._n_cut_short += was_short and outcome.status == "timeout"
-        trial = Trial(
-            number=outcome.number,
-            configuration=proposal.configuration,
-            source=proposal.source,
-            status=outcome.status,
-            error=outcome.error,
+        trial = outcome.as_trial(
+            proposal.configuration,
+            proposal.source,
             seed=self._request.seed,
-            metrics=outcome.metrics,
-            seconds=outcome.seconds,
-            cpu_seconds=outcome.cpu_seconds,
             latency_ms=proposal.latency_ms,
-            n_parameters=outcome.n_parameters,
-            flops=outcome.flops,
-            model_bytes=outcome.model_bytes,
-            message=outcome.message,
             started=started,
         )
         self._keep([trial])

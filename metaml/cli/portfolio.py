@@ -51,7 +51,7 @@ def build(
     FOLDER holds tables and a manifest.csv with the columns name, file, target and, if known, task, family, rows. What
     the store already holds is not run again, so that a build can be stopped and started at will.
     """
-    from metaml.collect import choose_configurations, choose_tasks, collect, publish_history, read_manifest
+    from metaml.collect import Plan, choose_configurations, choose_tasks, collect, publish_history, read_manifest
     from metaml.store import Store
 
     part = _parse_shard(shard)
@@ -62,9 +62,8 @@ def build(
         click.echo(text, err=True)
 
     with Store.open(store_url) as store:
-        n_new = collect(
-            entries, chosen, store, shard=part, workers=workers, seed=seed, trial_seconds=trial_time, report=report
-        )
+        plan = Plan(chosen, workers=workers, seed=seed, trial_seconds=trial_time)
+        n_new = collect(entries, plan, store, shard=part, report=report)
         answer: dict[str, object] = {"tasks": len(entries), "configurations": len(chosen), "new_trials": n_new}
         if publish is not None:
             published = publish_history(store, publish)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from metaml.data import Split, Task
-from metaml.trial import Configuration, Status
+from metaml.trial import Configuration, Status, Trial
 
 
 @dataclass(frozen=True)
@@ -53,3 +53,14 @@ class Outcome:
     flops: int | None = None
     model_bytes: int | None = None
     message: str = ""
+
+    def as_trial(self, configuration: Configuration, source: str, **known: Any) -> Trial:
+        """Return the record of the job's trial: what the worker knows, and what only its sender does.
+
+        Args:
+            configuration: what was evaluated.
+            source: who proposed it.
+            known: further fields of `metaml.trial.Trial`, such as ``seed``, ``latency_ms`` and ``started``.
+        """
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Trial(configuration=configuration, source=source, **own, **known)
