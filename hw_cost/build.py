@@ -14,7 +14,9 @@ from hw_cost.devices import Device
 from hw_cost.networks import Network, random_networks
 from hw_cost.probes import Probe, all_probes, baseline_of
 from hw_cost.random_onnx import write_onnx
-from hw_cost.sessions import N_BATCHES, caller, open_session, pinned, random_feeds, reference_call
+from hw_cost.runtimes import Runtime
+from hw_cost.runtimes.feeds import random_feeds
+from hw_cost.sessions import N_BATCHES, caller, pinned, reference_call
 from hw_cost.table import LatencyTable
 from hw_cost.table_format import Row
 from hw_cost.validation import compare
@@ -71,7 +73,7 @@ def build_table(
         TooNoisy: the machine was too busy for a table that can be trusted.
     """
     device = device or Device.here()
-    if differences := device.differences(Device.here(threads=device.threads, precision=device.precision)):
+    if differences := device.differences(device.now()):
         raise ValueError(f"A table is built on the device itself; this machine differs in {', '.join(differences)}")
     limit = time_limit_s or (40.0 if quick else 240.0)
     started, plan = time.monotonic(), Plan.make(quick=quick)
@@ -83,10 +85,10 @@ def build_table(
         table = LatencyTable(device, rows, reference_us=1e6 * bench.floor_s)
         budget = max(5.0, started + limit - time.monotonic())
         correction = random_networks(plan.n_correction, seed=CORRECTION_SEED)
-        measured = measure_networks(bench, correction, device.threads, 0.35 * budget, report, "networks")
+        measured = measure_networks(bench, correction, table.runtime, 0.35 * budget, report, "networks")
         table = replace(table, correction=fit_correction(table, measured))
         certificate = random_networks(plan.n_certificate, seed=CERTIFICATE_SEED)
-        fresh = measure_networks(bench, certificate, device.threads, 0.65 * budget, report, "validation")
+        fresh = measure_networks(bench, certificate, table.runtime, 0.65 * budget, report, "validation")
     verdict = compare([(table.predict(network.graph), figure.median_ms) for network, figure in fresh])
     return replace(
         table,
@@ -97,20 +99,20 @@ def build_table(
             "seconds": round(time.monotonic() - started, 1),
             "kind": "quick build" if quick else "full build",
             "kernels_planned": len(plan.probes),
-            "load_at_end": Device.here().load,
+            "load_at_end": device.now().load,
         },
     )
 
 
 def measure_networks(
-    bench: Bench, networks: Sequence[Network], threads: int, time_limit_s: float, report: Progress, stage: str
+    bench: Bench, networks: Sequence[Network], runtime: Runtime, time_limit_s: float, report: Progress, stage: str
 ) -> list[tuple[Network, Measurement]]:
     """Measure networks end to end; those that the machine is too noisy for are left out."""
     deadline = time.monotonic() + time_limit_s
     measured: list[tuple[Network, Measurement]] = []
     for first in range(0, len(networks), GROUP):
         group = networks[first : first + GROUP]
-        calls = {network.name: _network_call(network, threads) for network in group}
+        calls = {network.name: _network_call(network, runtime) for network in group}
         left = (deadline - time.monotonic()) * len(group) / (len(networks) - first)
         bench.run(calls, left)
         for network in group:
@@ -122,10 +124,10 @@ def measure_networks(
     return measured
 
 
-def _network_call(network: Network, threads: int) -> Call:
-    session = open_session(write_onnx(network.graph), threads=threads)
-    rows = random_feeds(session, N_BATCHES, strings=[f"category {k}" for k in range(8)])
-    return caller(session, rows, 1)
+def _network_call(network: Network, runtime: Runtime) -> Call:
+    model = runtime.open(write_onnx(network.graph))
+    rows = random_feeds(model.inputs, N_BATCHES, strings=[f"category {k}" for k in range(8)])
+    return caller(model, rows, 1)
 
 
 def _measure_kernels(
@@ -142,10 +144,10 @@ def _measure_kernels(
     probes = {str(probed.kernel): probed for probed in plan.probes}
     baselines: dict[str, Call] = {}
     waiting = [name for name in probes if name not in known]
-    rows = dict(known)
+    rows, runtime = dict(known), device.open_runtime()
     for _ in range(PASSES):
         for group in _groups(waiting):
-            _measure_group(bench, [probes[name] for name in group], device.threads, baselines, deadline)
+            _measure_group(bench, [probes[name] for name in group], runtime, baselines, deadline)
             rows |= _rows(bench, [probes[name] for name in group])
             report("kernels", len(rows), len(probes))
             if resume is not None and rows:
@@ -168,26 +170,26 @@ def _groups(names: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _measure_group(
-    bench: Bench, probes: Sequence[Probe], threads: int, baselines: dict[str, Call], deadline: float
+    bench: Bench, probes: Sequence[Probe], runtime: Runtime, baselines: dict[str, Call], deadline: float
 ) -> None:
     """Open the probes of a group and measure them beside the calls that they are compared with."""
     calls: dict[str, Call] = {}
     for probed in probes:
         if probed.copies:
-            calls[str(probed.kernel)] = _probe_call(probed, threads)
+            calls[str(probed.kernel)] = _probe_call(probed, runtime)
         key = _baseline_key(probed)
         if key not in baselines:
-            baselines[key] = _probe_call(baseline_of(probed), threads)
+            baselines[key] = _probe_call(baseline_of(probed), runtime)
         calls[key] = baselines[key]
     bench.run(calls, min(5.0, max(0.5, deadline - time.monotonic())))
 
 
-def _probe_call(probed: Probe, threads: int) -> Call:
-    model = write_onnx(probed.graph, outputs=[probed.output])
-    session = open_session(model, threads=threads, optimise=False)
+def _probe_call(probed: Probe, runtime: Runtime) -> Call:
+    onnx = write_onnx(probed.graph, outputs=[probed.output])
+    model = runtime.open(onnx, batch=probed.rows, optimise=False)
     strings = [f"category {k}" for k in range(min(64, max(4, probed.high)))]
-    rows = random_feeds(session, min(N_BATCHES * probed.rows, 4096), strings=strings, high=probed.high)
-    return caller(session, rows, probed.rows)
+    rows = random_feeds(model.inputs, min(N_BATCHES * probed.rows, 4096), strings=strings, high=probed.high)
+    return caller(model, rows, probed.rows)
 
 
 def _baseline_key(probed: Probe) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from hw_cost.bench import Measurement, TooNoisy
-from hw_cost.kernels import kernels_of
 from hw_cost.networks import Network
 from hw_cost.table import LatencyTable, group_sums
 from hw_cost.table_format import GROUPS, Correction
@@ -33,7 +32,7 @@ def fit_correction(table: LatencyTable, measured: Sequence[tuple[Network, Measur
     n = len(measured)
     if n < MIN_NETWORKS:
         raise TooNoisy(f"too noisy: only {n} whole networks could be measured, at least {MIN_NETWORKS} are needed")
-    costs = [[table.kernel_cost(kernel) for kernel in kernels_of(network.graph)] for network, _ in measured]
+    costs = [[table.kernel_cost(kernel) for kernel in table.runtime.kernels(network.graph)] for network, _ in measured]
     sums = np.array([[group_sums(kernels)[group] for group in GROUPS] for kernels in costs])
     times = np.array([1e3 * figure.median_ms for _, figure in measured])
     errors = []

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
 import psutil
+
+from hw_cost.runtimes import Runtime, find_runtime
 
 IDENTITY = ("cpu", "cpu_signature", "architecture", "runtime", "runtime_version", "threads", "precision", "os")
 """Fields that must agree for two devices to be the same; the others are circumstances."""
@@ -42,10 +43,14 @@ class Device:
     python: str = ""
 
     @classmethod
-    def here(cls, *, threads: int = 1, precision: str = "fp32") -> Device:
-        """Return this machine with onnxruntime on `threads` threads."""
-        if threads < 1:
-            raise ValueError(f"threads must be at least 1, got {threads}")
+    def here(cls, *, runtime: str = "onnxruntime", threads: int = 1, precision: str = "fp32") -> Device:
+        """Return this machine with a runtime on `threads` threads.
+
+        Raises:
+            ValueError: there is no such runtime, or it cannot be set so.
+            RuntimeMissing: the runtime is not installed.
+        """
+        program = find_runtime(runtime)(threads=threads, precision=precision)
         frequency = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
         return cls(
             cpu=_cpu_name(),
@@ -54,8 +59,8 @@ class Device:
             cores=os.cpu_count() or 1,
             memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
             os=platform.system(),
-            runtime="onnxruntime",
-            runtime_version=ort.__version__,
+            runtime=runtime,
+            runtime_version=program.version(),
             threads=threads,
             precision=precision,
             governor=_governor(),
@@ -88,6 +93,14 @@ class Device:
     def differences(self, other: Device) -> list[str]:
         """Return the names of the identifying fields in which two devices differ."""
         return [name for name in IDENTITY if getattr(self, name) != getattr(other, name)]
+
+    def now(self) -> Device:
+        """Return this machine, as it is now, with the device's runtime and settings."""
+        return Device.here(runtime=self.runtime, threads=self.threads, precision=self.precision)
+
+    def open_runtime(self) -> Runtime:
+        """Return the device's runtime with its settings."""
+        return find_runtime(self.runtime)(threads=self.threads, precision=self.precision)
 
     @property
     def slug(self) -> str:

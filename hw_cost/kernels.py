@@ -5,16 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from hw_cost.fusion import executed
 from hw_cost.graph import Operation, OpGraph
-from hw_cost.onnx_reader import OnnxModel, read_onnx
 from hw_cost.onnx_writer import input_dtype
 from hw_cost.ops import dense_sizes, item_bytes, operation_bytes, operation_flops, parameter_bytes, row_sizes, size
 from hw_cost.ops import tree_sizes as ensemble_sizes
-from hw_cost.sessions import open_session
 
 Sizes = Mapping[str, int]
 
@@ -169,15 +165,6 @@ def kernels_of(graph: OpGraph, batch: int = 1, *, operations: Iterable[Operation
         name = f"{operation.op}:{operation.attributes['activation']}" if operation.op == "FusedGemm" else operation.op
         kernels.append(Kernel(name, SIZES[kind_of(name)](operation, batch, working_set)))
     return kernels
-
-
-def kernels_of_onnx(model: OnnxModel, batch: int = 1) -> list[Kernel]:
-    """Return the kernels of an ONNX model as onnxruntime's own optimised model shows them."""
-    with TemporaryDirectory() as folder:
-        dump = Path(folder) / "optimised.onnx"
-        open_session(model, dump=str(dump))
-        graph = read_onnx(dump)
-    return kernels_of(graph, batch, operations=graph)
 
 
 def _call(graph: OpGraph, batch: int) -> Kernel:

@@ -7,7 +7,9 @@ from typing import overload
 
 from hw_cost.bench import Bench, Measurement, Protocol, TooNoisy
 from hw_cost.onnx_reader import OnnxModel
-from hw_cost.sessions import N_BATCHES, Feeds, caller, open_session, pinned, random_feeds, reference_call
+from hw_cost.runtimes import Feeds, OnnxRuntime, Runtime
+from hw_cost.runtimes.feeds import random_feeds
+from hw_cost.sessions import N_BATCHES, caller, pinned, reference_call
 
 __all__ = ["Measurement", "TooNoisy", "measure_latency", "measure_on"]
 
@@ -17,7 +19,7 @@ def measure_latency(
     models: OnnxModel,
     *,
     batch: int = ...,
-    threads: int = ...,
+    runtime: Runtime | None = ...,
     time_limit_s: float = ...,
     feeds: Feeds | None = ...,
     reference_us: float | None = ...,
@@ -31,7 +33,7 @@ def measure_latency(
     models: list[OnnxModel],
     *,
     batch: int = ...,
-    threads: int = ...,
+    runtime: Runtime | None = ...,
     time_limit_s: float = ...,
     feeds: Feeds | None = ...,
     reference_us: float | None = ...,
@@ -44,14 +46,14 @@ def measure_latency(
     models: OnnxModel | list[OnnxModel],
     *,
     batch: int = 1,
-    threads: int = 1,
+    runtime: Runtime | None = None,
     time_limit_s: float = 2.0,
     feeds: Feeds | None = None,
     reference_us: float | None = None,
     bound_when_noisy: bool = False,
     seed: int = 0,
 ) -> Measurement | list[Measurement]:
-    """Measure the wall time of ``session.run`` from Python on raw inputs.
+    """Measure the wall time of a call from Python on raw inputs, until its outputs are there.
 
     Several models are measured interleaved and are comparable. The thread is pinned to the least busy processor where
     the system allows it.
@@ -59,7 +61,7 @@ def measure_latency(
     Args:
         models: ONNX path, bytes or model, or a list of them.
         batch: rows in a call.
-        threads: threads of onnxruntime.
+        runtime: what runs the models; onnxruntime with one thread when None.
         time_limit_s: wall time for all models together, without opening them.
         feeds: input name -> rows to cut batches from; random numbers and a few texts when None.
         reference_us: floor of the reference in an earlier measurement or table of this machine; with it a machine that
@@ -71,14 +73,15 @@ def measure_latency(
         TooNoisy: the machine was too busy for a figure that can be trusted, and no bound was asked for.
     """
     many = isinstance(models, list)
-    with pinned(threads):
+    runtime = runtime or OnnxRuntime()
+    with pinned(runtime.threads):
         floor_s = None if reference_us is None else 1e-6 * reference_us
         bench = Bench(reference_call(), Protocol(), seed=seed, floor_s=floor_s)
         measured = measure_on(
             bench,
             models if isinstance(models, list) else [models],
             batch=batch,
-            threads=threads,
+            runtime=runtime,
             time_limit_s=time_limit_s,
             feeds=feeds,
             bound_when_noisy=bound_when_noisy,
@@ -95,7 +98,7 @@ def measure_on(
     models: Sequence[OnnxModel],
     *,
     batch: int = 1,
-    threads: int = 1,
+    runtime: Runtime,
     time_limit_s: float,
     feeds: Feeds | None = None,
     bound_when_noisy: bool = False,
@@ -103,15 +106,15 @@ def measure_on(
     """Measure models on a bench; the error stands in the place of a figure that the machine was too noisy for."""
     calls = {}
     for position, model in enumerate(models):
-        session = open_session(model, threads=threads)
-        names = {node.name for node in session.get_inputs()}
+        opened = runtime.open(model, batch=batch)
+        names = {node.name for node in opened.inputs}
         if feeds is None:
-            rows = random_feeds(session, N_BATCHES * batch, seed=position)
+            rows = random_feeds(opened.inputs, N_BATCHES * batch, seed=position)
         elif missing := names - set(feeds):
             raise ValueError(f"feeds must hold every input of the model, missing are {sorted(missing)}")
         else:
             rows = {name: feeds[name] for name in names}
-        calls[("model", id(model), position)] = caller(session, rows, batch)
+        calls[("model", id(model), position)] = caller(opened, rows, batch)
     bench.run(calls, time_limit_s)
     measured: list[Measurement | TooNoisy] = []
     for key in calls:

@@ -1,89 +1,25 @@
-"""onnxruntime sessions set up for measuring: threads, affinity, inputs and the reference network."""
+"""What surrounds a measurement: calls whose rows change, the processors they run on, and the reference network."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import cycle
-from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import psutil
 from onnx import TensorProto, helper, numpy_helper
 
 from hw_cost.bench import Call
-from hw_cost.onnx_reader import OnnxModel, load_model
+from hw_cost.runtimes import Feeds, OnnxRuntime, OpenModel
 
-Feeds = Mapping[str, np.ndarray]
-"""Input name -> rows, any number of them."""
-
-NUMPY_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64}
 N_BATCHES = 32
 """Different batches that a measurement cycles through: one row over and over would teach the branch predictor."""
 
 
-def open_session(
-    model: OnnxModel, *, threads: int = 1, optimise: bool = True, dump: str | None = None
-) -> ort.InferenceSession:
-    """Open a model on the processor with `threads` threads that do not spin while they wait.
-
-    Args:
-        model: path, bytes or model.
-        threads: threads within an operation; operations run one after the other.
-        optimise: let onnxruntime fuse operations.
-        dump: path to which the optimised model is written.
-    """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
-    for kind in ("intra", "inter"):
-        options.add_session_config_entry(f"session.{kind}_op.allow_spinning", "0")
-    if not optimise:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if dump is not None:
-        options.optimized_model_filepath = dump
-    source = str(model) if isinstance(model, (str, Path)) else load_model(model).SerializeToString()
-    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-
-
-def random_feeds(
-    session: ort.InferenceSession,
-    rows: int,
-    *,
-    seed: int = 0,
-    strings: Sequence[str] = ("a", "b", "c", ""),
-    high: int = 2,
-) -> dict[str, np.ndarray]:
-    """Return random rows for every input of a session.
-
-    Args:
-        session: tells the inputs.
-        rows: how many rows.
-        seed: of the random numbers.
-        strings: texts to choose from; numbers are standard normal.
-        high: integers are drawn from 0 up to below this.
-    """
-    random = np.random.default_rng(seed)
-    feeds: dict[str, np.ndarray] = {}
-    for node in session.get_inputs():
-        shape = [rows, *(length if isinstance(length, int) else 1 for length in node.shape[1:])]
-        if node.type == "tensor(string)":
-            feeds[node.name] = random.choice(np.array(strings, dtype=object), size=shape)
-        elif node.type == "tensor(int64)":
-            feeds[node.name] = random.integers(0, high, size=shape)
-        elif node.type in NUMPY_TYPES:
-            feeds[node.name] = random.normal(size=shape).astype(NUMPY_TYPES[node.type])
-        else:
-            raise ValueError(f"Input {node.name!r} must be float, double, int64 or string, got {node.type}")
-    return feeds
-
-
-def caller(session: ort.InferenceSession, rows: Feeds, batch: int, outputs: list[str] | None = None) -> Call:
-    """Return a call that runs the session on the next `batch` of the rows, over and over.
+def caller(model: OpenModel, rows: Feeds, batch: int) -> Call:
+    """Return a call that runs the model on the next `batch` of the rows, over and over.
 
     Rows are repeated when there are fewer than a batch.
     """
@@ -93,12 +29,15 @@ def caller(session: ort.InferenceSession, rows: Feeds, batch: int, outputs: list
     n_batches = int(np.clip(n_rows // batch, 1, N_BATCHES))
     picks = [np.arange(k * batch, (k + 1) * batch) % n_rows for k in range(n_batches)]
     batches = cycle([{name: np.ascontiguousarray(values[pick]) for name, values in rows.items()} for pick in picks])
-    run = session.run
-    return lambda: run(outputs, next(batches))
+    run = model.run
+    return lambda: run(next(batches))
 
 
 def reference_call() -> Call:
-    """Return the reference: four dense layers of width 96, some 10 microseconds, the same on every machine."""
+    """Return the reference: four dense layers of width 96, some 10 microseconds, the same on every machine.
+
+    onnxruntime runs it on one thread, whatever is measured beside it.
+    """
     width, n_layers = 96, 4
     random = np.random.default_rng(0)
     names = ["x", *(f"h{layer}" for layer in range(n_layers))]
@@ -110,10 +49,9 @@ def reference_call() -> Call:
     shape = [1, width]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in (names[0], names[-1])]
     graph = helper.make_graph(nodes, "reference", ends[:1], ends[1:], weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    session = open_session(model)
+    model = OnnxRuntime().open(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
     feeds = {"x": random.normal(size=(1, width)).astype(np.float32)}
-    return lambda: session.run(None, feeds)
+    return lambda: model.run(feeds)
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def adapt(table: LatencyTable, device: Device, *, time_limit_s: float = 15.0, se
     networks = random_networks(N_ADAPTATION, seed=ADAPTATION_SEED)
     with pinned(device.threads):
         bench = Bench(reference_call(), Protocol(min_blocks=ADAPTATION_BLOCKS), seed=seed)
-        measured = measure_networks(bench, networks, device.threads, time_limit_s, lambda *_: None, "networks")
+        measured = measure_networks(bench, networks, device.open_runtime(), time_limit_s, lambda *_: None, "networks")
         reference_us = 1e6 * bench.floor_s
     correction = fit_correction(table, measured)
     correction = replace(correction, spread=max(correction.spread, LEAST_SPREAD))

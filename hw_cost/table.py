@@ -14,9 +14,10 @@ import numpy as np
 
 from hw_cost.devices import Device
 from hw_cost.graph import OpGraph
-from hw_cost.kernels import Kernel, kernels_of, kernels_of_onnx, work_of
+from hw_cost.kernels import Kernel, work_of
 from hw_cost.onnx_reader import OnnxModel
 from hw_cost.regression import Fit, fit_kernels
+from hw_cost.runtimes import Runtime
 from hw_cost.table_format import GROUPS, Correction, Row, read_document, write_document
 
 LEVEL_Z = 1.645
@@ -94,13 +95,12 @@ class LatencyTable:
         """Predict the latency of a call with `batch` rows.
 
         Args:
-            network: a graph, whose fusions are told by rules, or an ONNX model, whose fusions are read from
-                onnxruntime's own optimised model.
+            network: a graph, or an ONNX model; the device's runtime tells which kernels it executes.
             batch: rows in a call.
         """
         if batch < 1:
             raise ValueError(f"batch must be at least 1, got {batch}")
-        kernels = kernels_of(network, batch) if isinstance(network, OpGraph) else kernels_of_onnx(network, batch)
+        kernels = self.runtime.kernels(network, batch)
         return self.compose([self.kernel_cost(kernel) for kernel in kernels], batch)
 
     def compose(self, costs: list[KernelCost], batch: int = 1) -> Cost:
@@ -130,6 +130,11 @@ class LatencyTable:
             return KernelCost(kernel, related.predict(kernel.sizes), max(related.spread, UNSEEN_SPREAD / 2), "unseen")
         work = work_of(kernel) or {"flops": 0, "bytes": 0}
         return KernelCost(kernel, self._general_fit.predict(work), UNSEEN_SPREAD, "unseen")
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        """The runtime of the table's device, with its settings."""
+        return self.device.open_runtime()
 
     @cached_property
     def _fits(self) -> dict[str, Fit]:

@@ -28,10 +28,9 @@ def validate(
     Raises:
         TooNoisy: fewer than half of the models could be measured.
     """
-    threads = table.device.threads
-    with pinned(threads):
+    with pinned(table.device.threads):
         bench = Bench(reference_call(), Protocol(), seed=seed)
-        measured = measure_on(bench, models, batch=batch, threads=threads, time_limit_s=time_limit_s)
+        measured = measure_on(bench, models, batch=batch, runtime=table.runtime, time_limit_s=time_limit_s)
     pairs = [(model, figure) for model, figure in zip(models, measured, strict=True) if isinstance(figure, Measurement)]
     if 2 * len(pairs) < len(models):
         raise next(figure for figure in measured if isinstance(figure, TooNoisy))

@@ -39,7 +39,7 @@ class DeviceTable:
     @property
     def is_here(self) -> bool:
         """Whether the table's device is this machine."""
-        return self.table.device.same_machine(Device.here(threads=self.table.device.threads))
+        return self.table.device.same_machine(self.table.device.now())
 
 
 def open_device(device: str, *, seconds: float = 15.0) -> DeviceTable:
@@ -114,7 +114,7 @@ def measure_model(
     return measure_latency(
         path,
         batch=batch,
-        threads=device.table.device.threads,
+        runtime=device.table.runtime,
         time_limit_s=seconds,
         feeds=feeds,
         reference_us=device.table.reference_us if device.is_here and device.table.reference_us else None,

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from hw_cost.graph import OpGraph
-from hw_cost.kernels import kernels_of, kernels_of_onnx
+from hw_cost.kernels import kernels_of
+from hw_cost.runtimes import OnnxRuntime
 from metaml.data import Task, make_splits, make_task
 from metaml.data.columns import encode_columns
 from metaml.evaluation import Evaluator
@@ -99,7 +100,7 @@ class TestExport:
             modes = next(a.strings for a in node.attribute if a.name == "nodes_modes")
             assert sum(mode == b"LEAF" for mode in modes) <= trees["n_leaves"]
         else:
-            assert count(kernels_of(foretold, 1)) == count(kernels_of_onnx(model, 1))
+            assert count(kernels_of(foretold, 1)) == count(OnnxRuntime().kernels(model, 1))
 
     def test_same_seed_same_model(self, family, kind):
         if kind != "binary":

@@ -12,7 +12,7 @@ from hw_cost.kernels import kernels_of
 from hw_cost.networks import random_networks
 from hw_cost.probes import all_probes, baseline_of, call_probe, dense, encoder, trees, unary
 from hw_cost.random_onnx import write_onnx
-from hw_cost.sessions import open_session
+from hw_cost.runtimes import OnnxRuntime
 from hw_cost.shipped import adapt, nearest_table, table_for
 from hw_cost.table import LatencyTable, group_sums
 from hw_cost.validation import compare, validate
@@ -58,7 +58,7 @@ def test_a_build_goes_on_where_it_was_stopped(tiny, tmp_path, monkeypatch):
     kept = {str(row.kernel) for row in LatencyTable.load(path).rows if row.kernel.op != "Call"}
     measured = []
     real = hw_cost.build._probe_call
-    monkeypatch.setattr(hw_cost.build, "_probe_call", lambda p, t: measured.append(str(p.kernel)) or real(p, t))
+    monkeypatch.setattr(hw_cost.build, "_probe_call", lambda p, r: measured.append(str(p.kernel)) or real(p, r))
     table = build_table(time_limit_s=8, resume=path)
     assert kept <= {str(row.kernel) for row in table.rows}
     assert not kept & set(measured)
@@ -83,8 +83,8 @@ def test_a_build_drowned_in_noise_is_refused(tiny, monkeypatch):
 
 def test_every_probe_runs():
     for probed in all_probes(quick=True)[::4]:
-        open_session(write_onnx(probed.graph, outputs=[probed.output]), optimise=False)
-        open_session(write_onnx(baseline_of(probed).graph), optimise=False)
+        OnnxRuntime().open(write_onnx(probed.graph, outputs=[probed.output]), optimise=False)
+        OnnxRuntime().open(write_onnx(baseline_of(probed).graph), optimise=False)
 
 
 def test_probes_are_distinct_and_the_same_each_time():
@@ -221,5 +221,5 @@ def test_adapting_keeps_the_rows_and_says_whose_they_are(foreign):
 def test_a_bench_can_be_shared():
     bench = Bench(lambda: None, LENIENT)
     networks = random_networks(2)
-    measured = hw_cost.build.measure_networks(bench, networks, 1, 0.2, lambda *_: None, "networks")
+    measured = hw_cost.build.measure_networks(bench, networks, OnnxRuntime(), 0.2, lambda *_: None, "networks")
     assert [network.name for network, _ in measured] == [network.name for network in networks]

@@ -6,10 +6,11 @@ import pytest
 
 from hw_cost.fusion import EXPANSIONS, GEMM_ACTIVATIONS, executed
 from hw_cost.graph import BATCH, OpGraph, Parameter
-from hw_cost.kernels import kernels_of, kernels_of_onnx
+from hw_cost.kernels import kernels_of
 from hw_cost.networks import random_networks
 from hw_cost.onnx_reader import read_onnx
 from hw_cost.random_onnx import write_onnx
+from hw_cost.runtimes import OnnxRuntime
 
 
 def dense(graph: OpGraph, x: str, n: int, name: str = "layer") -> str:
@@ -20,7 +21,7 @@ def dense(graph: OpGraph, x: str, n: int, name: str = "layer") -> str:
 
 def assert_same_kernels(graph: OpGraph, batch: int = 1) -> None:
     by_rules = Counter(map(str, kernels_of(graph, batch)))
-    by_runtime = Counter(map(str, kernels_of_onnx(write_onnx(graph), batch)))
+    by_runtime = Counter(map(str, OnnxRuntime().kernels(write_onnx(graph), batch)))
     assert by_rules == by_runtime
 
 

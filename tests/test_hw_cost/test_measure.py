@@ -11,7 +11,9 @@ from hw_cost.graph import BATCH, OpGraph
 from hw_cost.measure import measure_latency
 from hw_cost.networks import random_networks
 from hw_cost.random_onnx import write_onnx
-from hw_cost.sessions import caller, open_session, pinned, random_feeds
+from hw_cost.runtimes import OnnxRuntime
+from hw_cost.runtimes.feeds import random_feeds
+from hw_cost.sessions import caller, pinned
 
 from .conftest import perceptron
 
@@ -56,7 +58,7 @@ def test_random_feeds_fit_every_kind_of_input():
     kinds = {"a": None, "b": "double", "c": "int64", "d": "string"}
     for name, dtype in kinds.items():
         graph.add("Shape", graph.input(name, (BATCH, 3), dtype=dtype), output=(2,))
-    feeds = random_feeds(open_session(write_onnx(graph)), rows=4, strings=["u"], high=9)
+    feeds = random_feeds(OnnxRuntime().open(write_onnx(graph)).inputs, rows=4, strings=["u"], high=9)
     assert {name: values.shape for name, values in feeds.items()} == dict.fromkeys(kinds, (4, 3))
     assert [feeds[name].dtype for name in "abc"] == [np.float32, np.float64, np.int64]
     assert set(feeds["d"].ravel()) == {"u"}
@@ -66,7 +68,7 @@ def test_calls_cycle_through_different_rows():
     seen = []
 
     class Session:
-        def run(self, outputs, feeds):
+        def run(self, feeds):
             seen.append(feeds["x"].ravel().tolist())
 
     call = caller(Session(), {"x": np.arange(5).reshape(5, 1)}, batch=2)

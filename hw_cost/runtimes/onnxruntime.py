@@ -1,0 +1,124 @@
+"""onnxruntime on the processor."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from hw_cost.graph import BATCH, OpGraph
+from hw_cost.kernels import Kernel, kernels_of
+from hw_cost.onnx_reader import OnnxModel, load_model, read_onnx
+from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime
+from hw_cost.runtimes.feeds import random_feeds
+
+DTYPES = {"tensor(float)": "float", "tensor(double)": "double", "tensor(int64)": "int64", "tensor(string)": "string"}
+WARM_UP = 5
+"""Runs whose profile is thrown away."""
+
+
+class OnnxRuntime(Runtime):
+    """onnxruntime: its optimised model tells the kernels, its profile their times."""
+
+    name = "onnxruntime"
+    isolates = True
+
+    @classmethod
+    def version(cls) -> str:
+        """Return the version of onnxruntime."""
+        return str(ort.__version__)
+
+    def open(self, model: OnnxModel, *, batch: int = 1, optimise: bool = True) -> Session:
+        """Open a session; see `Runtime.open`. It runs batches of any size."""
+        del batch
+        return Session(_session(model, self._options(optimise=optimise)))
+
+    def kernels(self, network: OpGraph | OnnxModel, batch: int = 1) -> list[Kernel]:
+        """Return the kernels of a graph by the rules of `hw_cost.fusion`, of a file as the optimised model shows."""
+        if isinstance(network, OpGraph):
+            return kernels_of(network, batch)
+        graph = read_onnx(self.optimised(network))
+        return kernels_of(graph, batch, operations=graph)
+
+    def optimised(self, model: OnnxModel) -> onnx.ModelProto:
+        """Return the model that onnxruntime makes of a model before it runs it."""
+        with TemporaryDirectory() as folder:
+            dump = Path(folder) / "optimised.onnx"
+            _session(model, self._options(dump=dump))
+            return load_model(dump)
+
+    def profile(self, model: OnnxModel, *, batch: int = 1, runs: int = 50) -> Profile:
+        """Return the kernels of the optimised model with their times; see `Runtime.profile`.
+
+        onnxruntime counts whole microseconds: the mean over runs says more than one of them.
+        """
+        with TemporaryDirectory() as folder:
+            dump = Path(folder) / "optimised.onnx"
+            options = self._options(dump=dump)
+            options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
+            session = Session(_session(model, options))
+            feeds = random_feeds(session.inputs, batch)
+            for _ in range(WARM_UP + runs):
+                session.run(feeds)
+            times = read_profile(Path(session.session.end_profiling()).read_text(encoding="utf-8"))
+            proto = load_model(dump)
+        graph = read_onnx(proto)
+        call, *kernels = kernels_of(graph, batch, operations=graph)
+        names = [node.name for node in proto.graph.node if node.op_type != "Constant"]
+        steps = [Executed(kernel, times.get(name), "fp32") for name, kernel in zip(names, kernels, strict=True)]
+        return Profile((Executed(call, None, "fp32"), *steps))
+
+    def _options(self, *, optimise: bool = True, dump: Path | None = None) -> ort.SessionOptions:
+        """Threads that do not spin while they wait, operations one after the other."""
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 3
+        for kind in ("intra", "inter"):
+            options.add_session_config_entry(f"session.{kind}_op.allow_spinning", "0")
+        if not optimise:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if dump is not None:
+            options.optimized_model_filepath = str(dump)
+        return options
+
+
+class Session(OpenModel):
+    """An onnxruntime session."""
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self.session = session
+        self.inputs = tuple(_input(node) for node in session.get_inputs())
+
+    def run(self, feeds: Feeds) -> list[Any]:
+        """Run once; see `OpenModel.run`."""
+        outputs: list[Any] = self.session.run(None, feeds)
+        return outputs
+
+
+def read_profile(text: str) -> dict[str, float]:
+    """Return node name -> mean microseconds from the profile of a session, the first `WARM_UP` runs left out."""
+    durations = defaultdict[str, list[float]](list)
+    for event in json.loads(text):
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            durations[event["name"].removesuffix("_kernel_time")].append(float(event["dur"]))
+    return {name: float(np.mean(values[WARM_UP:] or values)) for name, values in durations.items()}
+
+
+def _session(model: OnnxModel, options: ort.SessionOptions) -> ort.InferenceSession:
+    source = str(model) if isinstance(model, (str, Path)) else load_model(model).SerializeToString()
+    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def _input(node: ort.NodeArg) -> Input:
+    if node.type not in DTYPES:
+        raise ValueError(f"Input {node.name!r} must be float, double, int64 or string, got {node.type}")
+    shape = [length if isinstance(length, int) else 1 for length in node.shape]
+    return Input(node.name, DTYPES[node.type], (BATCH, *shape[1:]))
