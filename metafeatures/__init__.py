@@ -19,7 +19,7 @@ from metafeatures import (  # noqa: F401  these fill the registry
 )
 from metafeatures.registry import REGISTRY, Metafeature
 from metafeatures.table import Table
-from metafeatures.vector import ALL_GROUPS, DEFAULT_GROUPS, NAMED_SETS, VERSION, describe, feature_names
+from metafeatures.vector import ALL_GROUPS, DEFAULT_GROUPS, NAMED_SETS, VERSION, describe, describe_table, feature_names
 
 __all__ = [
     "ALL_GROUPS",
@@ -30,5 +30,6 @@ __all__ = [
     "Metafeature",
     "Table",
     "describe",
+    "describe_table",
     "feature_names",
 ]

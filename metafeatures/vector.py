@@ -79,9 +79,15 @@ def describe(
     >>> float(vector["nr_class"]), float(vector["freq_class.mean"])
     (2.0, 0.5)
     """
-    chosen = _chosen(groups)
+    _chosen(groups)
     end = time.monotonic() + time_limit
     table = Table(X, pd.Series(y), task_type=task_type, seed=seed, max_rows=max_rows)
+    return describe_table(table, groups=groups, time_limit=end - time.monotonic())
+
+
+def describe_table(table: Table, *, groups: Sequence[str] | None = None, time_limit: float = 10.0) -> pd.Series[float]:
+    """Describe a table that was read already; the arguments and the result are those of `describe`."""
+    chosen = _chosen(groups)
     start = time.monotonic()
     shares = np.cumsum([TIME_SHARES[group] for group in chosen])
     values: dict[str, float] = {}
@@ -89,7 +95,7 @@ def describe(
     unfinished = []
     for group, share in zip(chosen, shares / shares[-1], strict=True):
         began = time.monotonic()
-        finished = _compute(group, table, start + (end - start) * share, values)
+        finished = _compute(group, table, start + time_limit * share, values)
         seconds[group] = time.monotonic() - began
         if not finished:
             unfinished.append(group)

@@ -35,8 +35,9 @@ from metaml.run_folder import RunFolder
 from metaml.runners import Assignment, WorkerPool
 from metaml.session import Session
 from metaml.space import SPACE_VERSION
-from metaml.store import Recorder, RunRecord, Store, TaskRecord, default_store_url
+from metaml.store import Recorder, RunRecord, Store, default_store_url
 from metaml.trial import Trial
+from metaml.views import remember, task_record
 
 INTERRUPT_SECONDS = 4.0
 """After Ctrl-C the best model so far is delivered within this time."""
@@ -310,18 +311,9 @@ class _Run:
             )
         if earlier is not None:
             return earlier.run_id
-        n_classes = len(task.classes) or None
-        record = TaskRecord(
-            fingerprint=task.fingerprint,
-            name=task.name,
-            type=task.type,
-            n_rows=len(task.y),
-            n_features=len(task.columns),
-            n_classes=n_classes,
-            source=task.source or "",
-        )
-        store.add_task(record)
+        store.add_task(task_record(task))
         store.add_metafeatures(task.fingerprint, context.metafeatures, metafeatures.VERSION)
+        remember(store, task)
         run_id = uuid4().hex
         store.add_run(
             RunRecord(

@@ -12,15 +12,15 @@ import numpy as np
 import pandas as pd
 
 import metafeatures
-from metaml.context import describe_task
 from metaml.data import Task, load_task, make_splits
 from metaml.errors import DataError, UsageError
 from metaml.history import history_from_store
 from metaml.metrics import metric_for
 from metaml.runners import Assignment, Job, WorkerPool
 from metaml.space import SPACE_VERSION, default_configurations, sample_configurations
-from metaml.store import RunRecord, Store, TaskRecord
+from metaml.store import RunRecord, Store
 from metaml.trial import Configuration, Trial, configuration_id
+from metaml.views import remember, task_record
 from portfolio import save_history
 
 logger = logging.getLogger("metaml")
@@ -159,18 +159,8 @@ def _evaluate(task: Task, configurations: dict[int, Configuration], plan: Plan, 
 def _register(entry: TaskEntry, task: Task, store: Store, seed: int) -> str:
     """Write the task and its run into the store, once; return the run's id."""
     run_id = f"collect-{SPACE_VERSION}-{task.fingerprint}-{seed}"
-    store.add_task(
-        TaskRecord(
-            fingerprint=task.fingerprint,
-            name=entry.name,
-            type=task.type,
-            n_rows=len(task.y),
-            n_features=len(task.columns),
-            n_classes=len(task.classes) or None,
-            group=entry.family,
-        )
-    )
-    store.add_metafeatures(task.fingerprint, describe_task(task), metafeatures.VERSION)
+    store.add_task(task_record(task, name=entry.name, group=entry.family))
+    remember(store, task)
     store.add_run(RunRecord(run_id, task.fingerprint, SPACE_VERSION, metric_for(task.type).name, seed=seed))
     return run_id
 

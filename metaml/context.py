@@ -21,10 +21,8 @@ from metaml.space import SPACE_VERSION, build_space
 from metaml.store import Store
 from metaml.trial import Configuration
 from metaml.tuner import Tuner
+from metaml.views import describe_task
 from portfolio import WARM_STARTERS, History, WarmStarter, load_default_history
-
-METAFEATURE_SECONDS = 5.0
-"""Time for the metafeatures; what does not fit is left out."""
 
 
 @dataclass(frozen=True)
@@ -87,24 +85,13 @@ def prepare(request: SearchRequest, task: Task, store: Store | None, device: Dev
         task=task,
         metric=metric,
         splits=task.splits or make_splits(task.y, task.type, seed=request.seed),
-        metafeatures=describe_task(task, seed=request.seed),
+        metafeatures=describe_task(task, store=store),
         history=history,
         starter=WARM_STARTERS[request.warm_start](seed=request.seed).fit(history),
         shape=shape,
         device=device,
         latency=LatencyModel(device, preprocessor, shape, batch=request.batch),
         rows={"numeric": numeric, "categorical": categorical},
-    )
-
-
-def describe_task(task: Task, *, seed: int = 0) -> pd.Series[float]:
-    """Return the metafeatures of a task."""
-    return metafeatures.describe(
-        task.X,
-        pd.Series(task.y),
-        task_type="regression" if task.type == "regression" else "classification",
-        time_limit=METAFEATURE_SECONDS,
-        seed=seed,
     )
 
 

@@ -2,28 +2,35 @@
 
 from metafeatures.similarity.base import Similarity, TaskView, fused
 from metafeatures.similarity.cloud import Cloud, cloud_of
+from metafeatures.similarity.normals import ClassNormals, NormalsDistance, class_normals
 from metafeatures.similarity.performance import PerformanceDistance
 from metafeatures.similarity.statistical import StatisticalDistance
-from metafeatures.similarity.text import TextDistance
+from metafeatures.similarity.text import TextDistance, text_of, words_of
 from metafeatures.similarity.transport import TransportDistance, squared_otdd
 
 SIMILARITIES: dict[str, type[Similarity]] = {
     "statistical": StatisticalDistance,
     "transport": TransportDistance,
+    "normals": NormalsDistance,
     "text": TextDistance,
     "performance": PerformanceDistance,
 }
 
 __all__ = [
     "SIMILARITIES",
+    "ClassNormals",
     "Cloud",
+    "NormalsDistance",
     "PerformanceDistance",
     "Similarity",
     "StatisticalDistance",
     "TaskView",
     "TextDistance",
     "TransportDistance",
+    "class_normals",
     "cloud_of",
     "fused",
     "squared_otdd",
+    "text_of",
+    "words_of",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import pandas as pd
 
@@ -19,7 +19,9 @@ class TaskView:
     metafeatures: pd.Series[float] | None = None
     """Result of `metafeatures.describe`."""
     cloud: Cloud | None = None
-    """A sample of the rows in a space that all tasks share: `cloud_of`."""
+    """A sample of the rows in a space that all tasks share: `cloud_of`. It stays in memory, no store keeps rows."""
+    vectors: Mapping[str, pd.Series[float]] = field(default_factory=dict)
+    """Name of a measure -> the vector by which it places the task, for the measures that have one."""
     text: str = ""
     """Description, name and column names, as far as there are any."""
     errors: Mapping[str, float] = field(default_factory=dict)
@@ -29,6 +31,8 @@ class TaskView:
 class Similarity(ABC):
     """Distances from a target to stored tasks. Learns scales and weights from the stored tasks only."""
 
+    name: ClassVar[str]
+    """Its key in `SIMILARITIES`."""
     version: ClassVar[str]
     """Number of the definition; distances of different versions do not compare."""
 
@@ -52,10 +56,10 @@ class Similarity(ABC):
             distances.update(self._distances(target))
         return distances
 
-    @property
-    def meta(self) -> dict[str, Any]:
-        """What identifies the measure in a store."""
-        return {"name": type(self).__name__, "version": self.version}
+    @classmethod
+    def key(cls) -> str:
+        """Under what a store keeps the vectors of this version of the measure."""
+        return f"{cls.name}-{cls.version}"
 
     @abstractmethod
     def supports(self, view: TaskView) -> bool:

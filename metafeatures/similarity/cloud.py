@@ -27,13 +27,13 @@ class Cloud:
     """``(m,)``"""
 
 
-def cloud_of(table: Table) -> Cloud:
+def cloud_of(table: Table, *, max_points: int = POINTS) -> Cloud:
     """Principal components of the encoded table, whitened by one common scale.
 
     Axes are ordered by variance, their signs make each component's skewness positive, missing ones are 0; the mean
     squared norm of the points is 1. So two tables can be compared although their columns have nothing in common.
     """
-    X = table.encoded[:POINTS]
+    X = table.encoded[:max_points]
     X = X - X.mean(axis=0) if X.size else X
     points = np.zeros((X.shape[0], DIMENSIONS))
     if X.size:
@@ -43,5 +43,5 @@ def cloud_of(table: Table) -> Cloud:
         signs = np.where(np.sum(components**3, axis=0) < 0, -1.0, 1.0)
         points[:, : axes.shape[1]] = components * signs
     size = np.sqrt(np.mean(np.sum(points**2, axis=1))) if X.size else 0.0
-    classes = np.minimum(table.target_codes[:POINTS], MAX_CLASSES - 1)
+    classes = np.minimum(table.target_codes[:max_points], MAX_CLASSES - 1)
     return Cloud(points / size if size > 0 else points, classes)

@@ -16,6 +16,7 @@ class PerformanceDistance(Similarity):
     Errors are compared as they are: pass normalised ones, which compare over tasks.
     """
 
+    name = "performance"
     version = "1"
 
     def supports(self, view: TaskView) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
-from scipy.stats import rankdata
 
 from metafeatures.columns import FloatArray
 from metafeatures.similarity.base import Similarity, TaskView
@@ -28,6 +27,7 @@ class StatisticalDistance(Similarity):
     ones under which distances of stored tasks come closest, in least squares, to the distances of their performance.
     """
 
+    name = "statistical"
     version = "1"
 
     def __init__(self, *, shrinkage: float = 0.1, seed: int = 0) -> None:
@@ -67,14 +67,22 @@ class StatisticalDistance(Similarity):
         distances = np.divide(total, known, out=np.full(len(known), np.nan), where=known > 0)
         return pd.Series(distances, self._stored.index)
 
-    def explain(self, target: TaskView, task: str) -> pd.Series[float]:
-        """What each feature contributes to the distance of ``task``, largest first."""
-        differences = pd.Series(self._differences(target).loc[task].to_numpy(), self.features)
-        return (differences * self.weights).sort_values(ascending=False)
+    def reasons(self, target: TaskView, task: str) -> pd.DataFrame:
+        """Why a task is near or far: features × ``difference`` and ``surprise``, both in units of the distance.
+
+        ``difference`` is what the feature contributes to the distance of ``task``; ``surprise`` is how much less that
+        is than its mean over the stored tasks. So the features in which the two agree, where tasks usually do not, have
+        the largest surprise; those in which they differ, the largest difference. nan where either value is.
+        """
+        parts = self._differences(target) * self.weights.to_numpy()
+        table = pd.DataFrame({"difference": parts.loc[task], "surprise": parts.mean() - parts.loc[task]})
+        return table.set_axis(pd.Index(self.features))
 
     def _learn(self, errors: pd.DataFrame) -> None:
         """Fit the weights to distances between rows of ranked errors, over pairs of tasks that share configurations."""
         names = [name for name in self._stored.index if name in errors.index]
+        if len(names) < 2 or not errors.shape[1]:
+            return
         performance = performance_distances(errors.loc[names])
         first, second = np.triu_indices(len(names), 1)
         known = np.flatnonzero(np.isfinite(performance[first, second]))
@@ -97,7 +105,8 @@ def performance_distances(errors: pd.DataFrame) -> FloatArray:
 
     A missing error takes the middle rank of its task; nan for tasks without two different errors.
     """
-    ranks = np.apply_along_axis(rankdata, 1, errors.fillna(errors.median(axis=1), axis=0).T.to_numpy().T)
+    filled = errors.T.fillna(errors.median(axis=1)).T
+    ranks = filled.rank(axis=1).to_numpy(dtype=np.float64)
     ranks = ranks - ranks.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(ranks, axis=1, keepdims=True)
     unit = np.divide(ranks, norms, out=np.full(ranks.shape, np.nan), where=norms > 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -14,6 +16,7 @@ from metafeatures.columns import FloatArray
 from metafeatures.similarity.base import Similarity, TaskView
 
 DIMENSIONS = 64
+MAX_WORDS = 500
 Embed = Callable[[list[str]], FloatArray]
 """Texts -> one vector each, ``(len(texts), any)``."""
 
@@ -25,6 +28,7 @@ class TextDistance(Similarity):
     letters, reduced to `DIMENSIONS`. A language model can be passed instead.
     """
 
+    name = "text"
     version = "1"
 
     def __init__(self, *, embed: Embed | None = None) -> None:
@@ -43,6 +47,21 @@ class TextDistance(Similarity):
     def _distances(self, target: TaskView) -> pd.Series[float]:
         vector = _normalised(self._embed([target.text]))[0]
         return pd.Series(1 - self._vectors.to_numpy() @ vector, self._vectors.index)
+
+
+def words_of(text: str) -> pd.Series[float]:
+    """How often each word stands in a text: what a store keeps of it, the `MAX_WORDS` most frequent ones.
+
+    >>> words_of("Heart disease, heart rate").to_dict()
+    {'heart': 2.0, 'disease': 1.0, 'rate': 1.0}
+    """
+    counts = Counter(re.findall(r"\w+", text.lower())).most_common(MAX_WORDS)
+    return pd.Series(dict(counts), dtype=float)
+
+
+def text_of(words: pd.Series[float]) -> str:
+    """The words, in alphabetical order."""
+    return " ".join(sorted(words.dropna().index))
 
 
 def latent_semantics(texts: list[str]) -> Embed:

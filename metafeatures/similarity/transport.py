@@ -11,55 +11,46 @@ from scipy.optimize import linear_sum_assignment
 from metafeatures.columns import FloatArray
 from metafeatures.similarity.base import Similarity, TaskView
 from metafeatures.similarity.cloud import Cloud
+from metafeatures.similarity.normals import class_normals, squared_wasserstein
+from metafeatures.similarity.sinkhorn import sinkhorn_divergence
 
 MAX_POINTS = 500
+EXACT_POINTS = 1000
+"""More points than this are transported with entropy, debiased."""
+EPSILON = 0.1
+"""Strength of that entropy, in the unit of the costs; clouds have a mean squared norm of 1."""
 
 
-def squared_otdd(source: Cloud, target: Cloud, *, max_points: int = MAX_POINTS) -> float:
+def squared_otdd(source: Cloud, target: Cloud, *, max_points: int = MAX_POINTS, epsilon: float = EPSILON) -> float:
     """The squared distance min_π Σ π(i,j) (|x_i - x'_j|² + W₂²(α_y(i), α_y'(j))), with class clouds α taken as normal.
 
-    Both clouds count as uniform on equally many points, of which the optimal plan is a permutation; from a larger
-    cloud the first points are taken (they come in random order). Class distributions are those of all points.
+    Points are taken in order, which is random; class distributions are those of all points. Up to `EXACT_POINTS` both
+    clouds count as uniform on equally many points, of which the optimal plan is a permutation. Above, it is the
+    debiased Sinkhorn divergence of as many points as there are.
+
+    Args:
+        source: n points.
+        target: m points.
+        max_points: largest number of points of a cloud.
+        epsilon: strength of the entropy above `EXACT_POINTS`.
     """
-    n = min(len(source.points), len(target.points), max_points)
-    labels = class_distances(source, target)
-    x, z = source.points[:n], target.points[:n]
-    cost = _squared_distances(x, z) + labels[np.ix_(source.classes[:n], target.classes[:n])]
-    return max(float(cost[linear_sum_assignment(cost)].mean()), 0.0) if n else np.nan
+    a, b = (Cloud(cloud.points[:max_points], cloud.classes[:max_points]) for cloud in (source, target))
+    if not len(a.points) or not len(b.points):
+        return np.nan
+    between = _costs(source, target, a, b)
+    if max(between.shape) > EXACT_POINTS:
+        return sinkhorn_divergence(between, _costs(source, source, a, a), _costs(target, target, b, b), epsilon=epsilon)
+    n = min(between.shape)
+    square = between[:n, :n]
+    return max(float(square[linear_sum_assignment(square)].mean()), 0.0)
 
 
-def class_distances(source: Cloud, target: Cloud) -> FloatArray:
-    """Squared Wasserstein distance between the normal approximations of each pair of classes, ``(k, k')``.
-
-    |m - m'|² + tr(S + S' - 2 (S^½ S' S^½)^½), the Bures distance of the covariances (Takatsu 2011, eq. 1.2).
-    """
-    means, covariances = _normals(source)
-    other_means, other_covariances = _normals(target)
-    distances = _squared_distances(means, other_means)
-    for i, covariance in enumerate(covariances):
-        root = _matrix_root(covariance)
-        inner = root @ other_covariances @ root
-        overlap = np.sqrt(np.maximum(np.linalg.eigvalsh(inner), 0.0)).sum(axis=1)
-        traces = np.trace(covariance) + np.trace(other_covariances, axis1=1, axis2=2)
-        distances[i] += np.maximum(traces - 2 * overlap, 0.0)
-    return distances
-
-
-def _normals(cloud: Cloud) -> tuple[FloatArray, FloatArray]:
-    """Mean ``(k, d)`` and covariance ``(k, d, d)`` of each class; zeros for classes without points."""
-    d, k = cloud.points.shape[1], int(cloud.classes.max(initial=-1)) + 1
-    means, covariances = np.zeros((k, d)), np.zeros((k, d, d))
-    for c in np.unique(cloud.classes):
-        points = cloud.points[cloud.classes == c]
-        means[c] = points.mean(axis=0)
-        centred = points - means[c]
-        covariances[c] = centred.T @ centred / len(points)
-    return means, covariances
-
-
-def _matrix_root(matrix: FloatArray) -> FloatArray:
-    values, vectors = np.linalg.eigh(matrix)
-    return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
+def _costs(source: Cloud, target: Cloud, a: Cloud, b: Cloud) -> FloatArray:
+    """Cost of each pair of points of ``a`` and ``b``, whose classes are distributed as in ``source`` and ``target``."""
+    labels = squared_wasserstein(class_normals(source), class_normals(target))
+    rows = np.searchsorted(np.unique(source.classes), a.classes)
+    columns = np.searchsorted(np.unique(target.classes), b.classes)
+    return _squared_distances(a.points, b.points) + labels[np.ix_(rows, columns)]
 
 
 def _squared_distances(x: FloatArray, z: FloatArray) -> FloatArray:
@@ -73,10 +64,11 @@ class TransportDistance(Similarity):
     Meant for a shortlist: `fit` on the tasks that a cheaper measure has found near.
     """
 
-    version = "1"
+    name = "transport"
+    version = "2"
 
     def __init__(self, *, max_points: int = MAX_POINTS) -> None:
-        """Use at most ``max_points`` points of each cloud; the time grows with their cube."""
+        """Use at most ``max_points`` points of each cloud; the time grows with their cube (square above 1,000)."""
         self.max_points = max_points
 
     def supports(self, view: TaskView) -> bool:

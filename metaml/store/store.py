@@ -252,6 +252,14 @@ class Store:
         frame = records.load_table([text for _, text in found])
         return frame.set_axis(pd.Index([name for name, _ in found], dtype="str", name="fingerprint"))
 
+    def metafeatures_of(self, fingerprint: str) -> dict[str, pd.Series[float]]:
+        """Return all that is kept of one task: version -> named numbers; nothing for a task that is not there."""
+        table = schema.metafeatures
+        statement = select(table.c.version, table.c["values"]).join_from(table, schema.tasks)
+        with self.reading() as connection:
+            found = connection.execute(statement.where(schema.tasks.c.fingerprint == fingerprint)).all()
+        return {version: pd.Series(records.load_numbers(text), dtype=float) for version, text in found}
+
     def devices(self) -> dict[str, DeviceRecord]:
         """Return the devices by name."""
         columns = [column for column in schema.devices.c if column.name != "id"]

@@ -83,6 +83,16 @@ def test_adding_twice_does_nothing(filled):
     assert [(t.number, t.error) for t in filled.trials("r1")] == [(0, 0.5), (1, 0.7)]
 
 
+def test_all_that_is_kept_of_a_task_comes_back_by_version(filled):
+    assert filled.metafeatures_of("f1") == {}
+    filled.add_metafeatures("f1", pd.Series({"b": 1.5, "a": math.nan}), "1")
+    filled.add_metafeatures("f1", pd.Series({"words": 2.0}), "text-1")
+    kept = filled.metafeatures_of("f1")
+    assert list(kept) == ["1", "text-1"]
+    pd.testing.assert_series_equal(kept["1"], pd.Series({"b": 1.5, "a": math.nan}))
+    assert filled.metafeatures_of("none") == {}
+
+
 def test_trials_come_in_the_order_of_their_numbers(filled):
     filled.add_trials("r1", [Trial(n, point(n), "smac", "ok", error=0.5) for n in (4, 0, 2)])
     assert [t.number for t in filled.trials("r1")] == [0, 2, 4]

@@ -3,22 +3,27 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import linear_sum_assignment
 from sklearn.datasets import load_iris, load_wine
 
 import metafeatures
 from metafeatures.similarity import (
     SIMILARITIES,
+    ClassNormals,
     Cloud,
+    NormalsDistance,
     PerformanceDistance,
     StatisticalDistance,
     TaskView,
     TextDistance,
     TransportDistance,
+    class_normals,
     cloud_of,
     squared_otdd,
 )
+from metafeatures.similarity.normals import squared_wasserstein
+from metafeatures.similarity.sinkhorn import entropic_cost, sinkhorn_divergence
 from metafeatures.similarity.statistical import non_negative_weights, performance_distances
-from metafeatures.similarity.transport import class_distances
 
 
 def normal_cloud(seed, n=100, d=3, k=3):
@@ -34,8 +39,13 @@ def vector(**values):
 def full_view(seed):
     rng = np.random.default_rng(seed)
     X, y = pd.DataFrame(rng.normal(size=(60, 2 + seed))), pd.Series(rng.integers(0, 2, 60))
+    cloud = cloud_of(metafeatures.Table(X, y))
     return TaskView(
-        metafeatures.describe(X, y), cloud_of(metafeatures.Table(X, y)), f"table number {seed}", {"a": 0.1 * seed}
+        metafeatures=metafeatures.describe(X, y),
+        cloud=cloud,
+        vectors={"normals": class_normals(cloud).to_vector()},
+        text=f"table number {seed}",
+        errors={"a": 0.1 * seed},
     )
 
 
@@ -57,7 +67,9 @@ class TestTransport:
             Cloud(np.array([[0.0], [2.0]]), np.zeros(2, int)),
             Cloud(np.array([[4.0], [10.0]]), np.zeros(2, int)),
         )
-        assert class_distances(one, other)[0, 0] == pytest.approx((7 - 1) ** 2 + (3 - 1) ** 2)  # means, deviations
+        assert squared_wasserstein(class_normals(one), class_normals(other))[0, 0] == pytest.approx(
+            (7 - 1) ** 2 + (3 - 1) ** 2
+        )  # means, deviations
 
     def test_it_is_a_distance(self):
         a, b, c = (normal_cloud(seed) for seed in (0, 1, 2))
@@ -80,6 +92,56 @@ class TestTransport:
         half, rest, wine = (cloud_of(metafeatures.Table(*t)) for t in ((X[::2], y[::2]), (X[1::2], y[1::2]), (W, w)))
         measure = TransportDistance().fit({"rest": TaskView(cloud=rest), "wine": TaskView(cloud=wine)})
         assert measure.distances(TaskView(cloud=half)).idxmin() == "rest"
+
+    def test_transport_of_labels_and_points_is_the_exact_plan_on_a_small_example(self):
+        one = Cloud(np.array([[0.0], [2.0], [10.0]]), np.array([0, 0, 1]))
+        other = Cloud(np.array([[1.0], [3.0], [10.0]]), np.array([1, 1, 0]))
+        # classes N(1, 1) and 10 against N(2, 1) and 10: each point moves by 1 or 0, each class by 1 or 0
+        assert squared_otdd(one, other) == pytest.approx((1 + 1 + 0) * 2 / 3)
+
+    def test_distributions_of_classes_pay_twice_the_mixture_distance(self):
+        cloud, t = normal_cloud(0), np.array([0.6, -0.8, 2.0])
+        own, moved = class_normals(cloud), class_normals(Cloud(cloud.points + t, cloud.classes))
+        measure = NormalsDistance().fit({"moved": TaskView(vectors={"normals": moved.to_vector()})})
+        distances = measure.distances(TaskView(vectors={"normals": own.to_vector()}))
+        assert distances["moved"] ** 2 == pytest.approx(2 * t @ t, rel=1e-6)
+
+    def test_class_normals_survive_being_written_down_beside_those_of_more_classes(self):
+        few, many = class_normals(normal_cloud(0, k=2)), class_normals(normal_cloud(1, k=5))
+        frame = pd.DataFrame({"few": few.to_vector(), "many": many.to_vector()}).T
+        for name, normals in (("few", few), ("many", many)):
+            read = ClassNormals.from_vector(frame.loc[name, many.to_vector().index])
+            np.testing.assert_array_equal(read.weights, normals.weights)
+            np.testing.assert_array_equal(read.means, normals.means)
+            np.testing.assert_allclose(read.covariances, normals.covariances, atol=1e-15)
+
+
+class TestSinkhorn:
+    """More than a thousand points, which `squared_otdd` moves with entropy."""
+
+    def test_equal_clouds_are_at_distance_zero_and_a_translation_costs_twice_its_square(self):
+        cloud, t = normal_cloud(0, n=1100), np.array([0.6, -0.8, 0.5])
+        shuffled = np.random.default_rng(1).permutation(1100)
+        renamed = Cloud(cloud.points[shuffled], np.array([2, 0, 1])[cloud.classes[shuffled]])
+        moved = Cloud(cloud.points + t, cloud.classes)
+        assert squared_otdd(cloud, renamed, max_points=2000) == pytest.approx(0, abs=1e-6)
+        assert squared_otdd(cloud, moved, max_points=2000) == pytest.approx(2 * t @ t, rel=1e-5)
+
+    def test_with_little_entropy_it_is_the_exact_cost(self):
+        rng = np.random.default_rng(0)
+        x, z = rng.normal(size=(2, 40, 2))
+        between, source, target = (((a[:, None] - b) ** 2).sum(axis=2) for a, b in ((x, z), (x, x), (z, z)))
+        exact = between[linear_sum_assignment(between)].mean()
+        assert sinkhorn_divergence(between, source, target, epsilon=0.01) == pytest.approx(exact, rel=0.01)
+
+    def test_with_much_entropy_only_the_means_count(self):
+        x, z = np.linspace(-1, 1, 50), np.linspace(2, 4, 60)
+        between, source, target = ((a[:, None] - b) ** 2 for a, b in ((x, z), (x, x), (z, z)))
+        assert sinkhorn_divergence(between, source, target, epsilon=1e6) == pytest.approx(9, rel=1e-3)
+
+    def test_large_costs_do_not_overflow(self):
+        costs = np.random.default_rng(0).uniform(size=(30, 40)) * 1e6
+        assert 0 < entropic_cost(costs, epsilon=1.0) < 1e6
 
 
 class TestStatistical:
@@ -116,9 +178,12 @@ class TestStatistical:
 
     def test_it_says_which_features_make_the_difference(self):
         tasks = {f"t{i}": vector(a=float(i), b=float(-i)) for i in range(5)}
-        reasons = StatisticalDistance().fit(tasks).explain(vector(a=0.0, b=-4.0), "t0")
-        assert list(reasons.index) == ["b", "a"]
-        assert reasons["a"] == 0
+        measure = StatisticalDistance().fit(tasks)
+        reasons = measure.reasons(vector(a=0.0, b=-4.0), "t0")
+        assert reasons["difference"].idxmax() == "b"
+        assert reasons["surprise"].idxmax() == "a"
+        assert reasons.loc["a", "difference"] == 0
+        assert reasons["difference"].sum() == pytest.approx(measure.distances(vector(a=0.0, b=-4.0))["t0"])
 
     def test_performance_distance_of_equal_and_opposite_rankings(self):
         errors = pd.DataFrame([[0.1, 0.2, 0.3], [0.4, 0.5, 0.9], [0.9, 0.8, 0.7], [0.5, 0.5, 0.5]])
@@ -188,4 +253,4 @@ class TestEveryMeasure:
         assert SIMILARITIES[name]().fit({"t": full_view(0)}).distances(TaskView()).isna().all()
 
     def test_it_says_what_it_is(self, name):
-        assert set(SIMILARITIES[name]().meta) >= {"name", "version"}
+        assert SIMILARITIES[name].key() == f"{name}-{SIMILARITIES[name].version}"
