@@ -16,7 +16,7 @@ from metaml.space import SPACE_VERSION
 from metaml.store import Store
 from metaml.views import Vectors, describe_task, observed, remember, stored_views, view
 
-MEASURES = ("statistical", "normals", "text", "performance")
+MEASURES = ("statistical", "normals", "dataset2vec", "text", "performance")
 """Measures that can be asked of a store, the default first: those whose vectors hold no rows."""
 REASONS = 4
 """How many features are named for, and how many against."""

@@ -8,7 +8,17 @@ from collections.abc import Callable, Collection, Mapping
 import pandas as pd
 
 import metafeatures
-from metafeatures.similarity import NormalsDistance, TaskView, TextDistance, class_normals, cloud_of, text_of, words_of
+from metafeatures.similarity import (
+    Dataset2VecDistance,
+    NormalsDistance,
+    TaskView,
+    TextDistance,
+    class_normals,
+    cloud_of,
+    dataset2vec,
+    text_of,
+    words_of,
+)
 from metafeatures.target import TaskType
 from metaml.data import Task
 from metaml.errors import StoreError
@@ -76,7 +86,7 @@ def view(vectors: Mapping[str, pd.Series[float]], errors: Mapping[str, float] | 
     words = vectors.get(TextDistance.key())
     return TaskView(
         metafeatures=vectors.get(metafeatures.VERSION),
-        vectors={measure.name: vectors[measure.key()] for measure in (NormalsDistance,) if measure.key() in vectors},
+        vectors={measure.name: vectors[measure.key()] for measure in _BY_VECTOR if measure.key() in vectors},
         text="" if words is None else text_of(words),
         errors=errors or {},
     )
@@ -116,9 +126,11 @@ def _text(task: Task) -> str:
     return " ".join([task.name, task.target, *(column.name for column in task.columns)])
 
 
+_BY_VECTOR = (NormalsDistance, Dataset2VecDistance)
 _COMPUTE: dict[str, Callable[[Task, metafeatures.Table], pd.Series[float]]] = {
     metafeatures.VERSION: lambda _, table: metafeatures.describe_table(table, time_limit=SECONDS),
     TextDistance.key(): lambda task, _: words_of(_text(task)),
+    Dataset2VecDistance.key(): lambda _, table: dataset2vec.embed(table),
     NormalsDistance.key(): lambda _, table: class_normals(cloud_of(table)).to_vector(),
 }
 """Version -> (task, the same as a table) -> vector."""

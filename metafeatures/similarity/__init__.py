@@ -2,6 +2,7 @@
 
 from metafeatures.similarity.base import Similarity, TaskView, fused
 from metafeatures.similarity.cloud import Cloud, cloud_of
+from metafeatures.similarity.dataset2vec import Dataset2VecDistance
 from metafeatures.similarity.normals import ClassNormals, NormalsDistance, class_normals
 from metafeatures.similarity.performance import PerformanceDistance
 from metafeatures.similarity.statistical import StatisticalDistance
@@ -13,6 +14,7 @@ SIMILARITIES: dict[str, type[Similarity]] = {
     "transport": TransportDistance,
     "normals": NormalsDistance,
     "text": TextDistance,
+    "dataset2vec": Dataset2VecDistance,
     "performance": PerformanceDistance,
 }
 
@@ -20,6 +22,7 @@ __all__ = [
     "SIMILARITIES",
     "ClassNormals",
     "Cloud",
+    "Dataset2VecDistance",
     "NormalsDistance",
     "PerformanceDistance",
     "Similarity",

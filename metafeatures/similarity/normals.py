@@ -63,7 +63,7 @@ def class_normals(cloud: Cloud) -> ClassNormals:
 def squared_wasserstein(source: ClassNormals, target: ClassNormals) -> FloatArray:
     """Squared Wasserstein distance between each pair of classes, ``(k, k')``.
 
-    |m - m'|² + tr(S + S' - 2 (S^½ S' S^½)^½), the Bures distance of the covariances (Takatsu 2011, eq. 1.2).
+    |m - m'|² + tr(S + S' - 2 (S^½ S' S^½)^½), the Bures distance of the covariances (Takatsu 2011).
     """
     squares = np.sum((source.means[:, None] - target.means) ** 2, axis=2)
     traces = np.trace(target.covariances, axis1=1, axis2=2)
@@ -83,7 +83,7 @@ def _matrix_root(matrix: FloatArray) -> FloatArray:
 def squared_mixture_distance(source: ClassNormals, target: ClassNormals) -> float:
     """The smallest mean squared Wasserstein distance of classes over all couplings of their shares.
 
-    MW₂² of Delon & Desolneux (2020, eq. 4.1) between the two mixtures of normal distributions.
+    MW₂² of Delon & Desolneux (2020) between the two mixtures of normal distributions.
     """
     costs = squared_wasserstein(source, target)
     k, other = costs.shape

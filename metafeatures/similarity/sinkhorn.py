@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 def sinkhorn_divergence(between: FloatArray, source: FloatArray, target: FloatArray, *, epsilon: float) -> float:
     """Debiased entropic transport cost: 0 between equal point sets, the exact cost as ``epsilon`` falls to 0.
 
-    S = OT(a, b) - (OT(a, a) + OT(b, b)) / 2 (Genevay, Peyré & Cuturi 2018; Feydy et al. 2019, eq. 3).
+    S = OT(a, b) - (OT(a, a) + OT(b, b)) / 2 (Genevay, Peyré & Cuturi 2018; Feydy et al. 2019).
 
     Args:
         between: cost of each source point and target point, ``(n, m)``.

@@ -10,7 +10,7 @@ import click
 from metaml.cli import options
 from metaml.cli.output import print_json
 
-MEASURES = ("statistical", "normals", "text", "performance")
+MEASURES = ("statistical", "normals", "dataset2vec", "text", "performance")
 
 
 @click.command()
@@ -26,7 +26,8 @@ MEASURES = ("statistical", "normals", "text", "performance")
     "--by",
     type=click.Choice(MEASURES),
     show_default=MEASURES[0],
-    help="What likeness means: metafeatures weighted by what mattered so far; class distributions; words of names; "
+    help="What likeness means: metafeatures weighted by what mattered so far; class distributions; "
+    "Dataset2Vec; words of names; "
     "or the results so far.",
 )
 @click.option("-n", "n", type=click.IntRange(min=1), default=5, show_default=True, help="How many similar tasks.")

@@ -19,6 +19,7 @@ from metafeatures.similarity import (
     TransportDistance,
     class_normals,
     cloud_of,
+    dataset2vec,
     squared_otdd,
 )
 from metafeatures.similarity.normals import squared_wasserstein
@@ -39,11 +40,12 @@ def vector(**values):
 def full_view(seed):
     rng = np.random.default_rng(seed)
     X, y = pd.DataFrame(rng.normal(size=(60, 2 + seed))), pd.Series(rng.integers(0, 2, 60))
-    cloud = cloud_of(metafeatures.Table(X, y))
+    table = metafeatures.Table(X, y)
+    cloud = cloud_of(table)
     return TaskView(
         metafeatures=metafeatures.describe(X, y),
         cloud=cloud,
-        vectors={"normals": class_normals(cloud).to_vector()},
+        vectors={"normals": class_normals(cloud).to_vector(), "dataset2vec": dataset2vec.embed(table)},
         text=f"table number {seed}",
         errors={"a": 0.1 * seed},
     )

@@ -51,7 +51,7 @@ class TestTheStoreRemembers:
         task = task_of()
         with Store.open(tmp_path / "s.sqlite") as store:
             first, second = remember(store, task), remember(store, task)
-            assert store.info()["counts"]["metafeatures"] == len(first) == 3
+            assert store.info()["counts"]["metafeatures"] == len(first) == 4
             assert store.verify() == []
         assert first.keys() == second.keys()
         for version, vector in first.items():
@@ -98,7 +98,7 @@ class TestSimilarTasks:
         assert found["tasks"][0]["name"] == "value 3"
         assert found["tasks"][0]["tried"] == 3
 
-    @pytest.mark.parametrize("by", ["normals", "text"])
+    @pytest.mark.parametrize("by", ["normals", "dataset2vec", "text"])
     def test_other_measures_compare_all(self, store, by):
         assert similar_tasks(task_of(115, seed=7), store, by=by)["compared"] == 4
 
