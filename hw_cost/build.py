@@ -13,6 +13,7 @@ from hw_cost.correction import fit_correction
 from hw_cost.devices import Device
 from hw_cost.networks import Network, random_networks
 from hw_cost.probes import Probe, all_probes, baseline_of
+from hw_cost.quantised_probes import quantised
 from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes import Runtime
 from hw_cost.runtimes.feeds import random_feeds
@@ -44,9 +45,11 @@ class Plan:
     n_certificate: int
 
     @classmethod
-    def make(cls, *, quick: bool = False) -> Plan:
+    def make(cls, precision: str = "fp32", *, quick: bool = False) -> Plan:
         """Return the plan of a full or of a quick build."""
-        return cls(all_probes(quick=quick), 9, 15) if quick else cls(all_probes(), 18, 60)
+        probes = all_probes(quick=quick)
+        probes = quantised(probes) if precision == "int8" else probes
+        return cls(probes, 9, 15) if quick else cls(probes, 18, 60)
 
 
 def build_table(
@@ -76,7 +79,7 @@ def build_table(
     if differences := device.differences(device.now()):
         raise ValueError(f"A table is built on the device itself; this machine differs in {', '.join(differences)}")
     limit = time_limit_s or (40.0 if quick else 240.0)
-    started, plan = time.monotonic(), Plan.make(quick=quick)
+    started, plan = time.monotonic(), Plan.make(device.precision, quick=quick)
     report = progress or _silent
     kept = _resumable(resume, device)
     with pinned(device.threads):

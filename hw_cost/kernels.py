@@ -116,11 +116,21 @@ SIZE_NAMES = {
 """Kind -> names of the sizes, in order."""
 
 _KINDS = {
-    "dense": ("Gemm", "FusedGemm", "MatMul", "FusedMatMul"),
+    "dense": ("Gemm", "FusedGemm", "MatMul", "FusedMatMul", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat"),
     "elementwise": (
         *("Add", "Sub", "Mul", "Div", "Sqrt", "Relu", "Neg", "Abs", "Clip", "Max", "Min", "Exp", "Log", "Tanh", "Erf"),
         *("Pow", "Reciprocal", "Not", "IsNaN", "Where", "LeakyRelu", "HardSigmoid", "Sigmoid", "Elu", "Selu"),
-        *("Softplus", "Softsign", "Gelu", "QuickGelu", "BiasGelu", "FastGelu", "Cast"),
+        *(
+            "Softplus",
+            "Softsign",
+            "Gelu",
+            "QuickGelu",
+            "BiasGelu",
+            "FastGelu",
+            "Cast",
+            "QuantizeLinear",
+            "DequantizeLinear",
+        ),
         *("Flatten", "Reshape", "Squeeze", "Unsqueeze", "ReduceSum", "ReduceMean", "ReduceMax"),
     ),
     "rowwise": ("LayerNormalization", "SkipLayerNormalization", "BatchNormalization", "Softmax", "LogSoftmax"),

@@ -22,10 +22,17 @@ STAND_INS = {
     "BiasGelu": "Identity",
     "QuickGelu": "Identity",
     "SkipLayerNormalization": "Identity",
+    "QGemm": "Gemm",
 }
 """onnxruntime's own operators -> an ONNX operator whose output has the same shape."""
 
-ELEMENT_TYPES: dict[int, str] = {TensorProto.DOUBLE: "double", TensorProto.INT64: "int64", TensorProto.STRING: "string"}
+ELEMENT_TYPES: dict[int, str] = {
+    TensorProto.DOUBLE: "double",
+    TensorProto.INT64: "int64",
+    TensorProto.STRING: "string",
+    TensorProto.UINT8: "uint8",
+    TensorProto.INT8: "int8",
+}
 """Element types that a graph names; everything else counts as float."""
 
 
@@ -103,6 +110,10 @@ def _inferred(proto: onnx.ModelProto) -> tuple[dict[str, Shape], dict[str, int]]
 
 
 def _stand_in(node: onnx.NodeProto) -> None:
+    if node.op_type == "QGemm":  # x, its scale and zero, weights, their scale and zero, bias, …
+        factors = node.input[0], node.input[3]
+        del node.input[:]
+        node.input.extend(factors)
     node.op_type, node.domain = STAND_INS[node.op_type], ""
     kept = [attribute for attribute in node.attribute if node.op_type == "Gemm" and attribute.name.startswith("trans")]
     del node.attribute[:]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from hw_cost.graph import BATCH, Operation, OpGraph, Shape
 
-ITEM_BYTES = {"double": 8, "int64": 8, "string": 32, "bool": 1, "float": 4}
+ITEM_BYTES = {"double": 8, "int64": 8, "string": 32, "bool": 1, "uint8": 1, "int8": 1, "float": 4}
 """Bytes of one element; a string counts as the header of a C++ string."""
 
 

@@ -15,10 +15,20 @@ import onnxruntime as ort
 from hw_cost.graph import BATCH, OpGraph
 from hw_cost.kernels import Kernel, kernels_of
 from hw_cost.onnx_reader import OnnxModel, load_model, read_onnx
+from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime
 from hw_cost.runtimes.feeds import random_feeds
+from hw_cost.runtimes.quantisation import quantise
 
-DTYPES = {"tensor(float)": "float", "tensor(double)": "double", "tensor(int64)": "int64", "tensor(string)": "string"}
+DTYPES = {
+    "tensor(float)": "float",
+    "tensor(double)": "double",
+    "tensor(int64)": "int64",
+    "tensor(string)": "string",
+    "tensor(uint8)": "uint8",
+}
+N_CALIBRATION = 8
+"""Rows for the calibration of a model whose numbers do not matter; a deployed one is quantised with its own data."""
 WARM_UP = 5
 """Runs whose profile is thrown away."""
 
@@ -27,6 +37,7 @@ class OnnxRuntime(Runtime):
     """onnxruntime: its optimised model tells the kernels, its profile their times."""
 
     name = "onnxruntime"
+    precisions = ("fp32", "int8")
     isolates = True
 
     @classmethod
@@ -35,22 +46,29 @@ class OnnxRuntime(Runtime):
         return str(ort.__version__)
 
     def open(self, model: OnnxModel, *, batch: int = 1, optimise: bool = True) -> Session:
-        """Open a session; see `Runtime.open`. It runs batches of any size."""
+        """Open a session; see `Runtime.open`. It runs batches of any size; a model left as it is is not quantised."""
         del batch
-        return Session(_session(model, self._options(optimise=optimise)))
+        return Session(_session(self.prepared(model) if optimise else model, self._options(optimise=optimise)))
+
+    def prepared(self, model: OnnxModel) -> OnnxModel:
+        """Return the model in the runtime's precision: quantised with random rows for calibration for ``int8``."""
+        if self.precision == "fp32":
+            return model
+        inputs = Session(_session(model, self._options())).inputs
+        return quantise(model, [random_feeds(inputs, 1, seed=seed) for seed in range(N_CALIBRATION)])
 
     def kernels(self, network: OpGraph | OnnxModel, batch: int = 1) -> list[Kernel]:
         """Return the kernels of a graph by the rules of `hw_cost.fusion`, of a file as the optimised model shows."""
-        if isinstance(network, OpGraph):
+        if isinstance(network, OpGraph) and self.precision == "fp32":
             return kernels_of(network, batch)
-        graph = read_onnx(self.optimised(network))
+        graph = read_onnx(self.optimised(write_onnx(network) if isinstance(network, OpGraph) else network))
         return kernels_of(graph, batch, operations=graph)
 
     def optimised(self, model: OnnxModel) -> onnx.ModelProto:
         """Return the model that onnxruntime makes of a model before it runs it."""
         with TemporaryDirectory() as folder:
             dump = Path(folder) / "optimised.onnx"
-            _session(model, self._options(dump=dump))
+            _session(self.prepared(model), self._options(dump=dump))
             return load_model(dump)
 
     def profile(self, model: OnnxModel, *, batch: int = 1, runs: int = 50) -> Profile:
@@ -62,7 +80,7 @@ class OnnxRuntime(Runtime):
             dump = Path(folder) / "optimised.onnx"
             options = self._options(dump=dump)
             options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
-            session = Session(_session(model, options))
+            session = Session(_session(self.prepared(model), options))
             feeds = random_feeds(session.inputs, batch)
             for _ in range(WARM_UP + runs):
                 session.run(feeds)
@@ -71,7 +89,9 @@ class OnnxRuntime(Runtime):
         graph = read_onnx(proto)
         call, *kernels = kernels_of(graph, batch, operations=graph)
         names = [node.name for node in proto.graph.node if node.op_type != "Constant"]
-        steps = [Executed(kernel, times.get(name), "fp32") for name, kernel in zip(names, kernels, strict=True)]
+        steps = [
+            Executed(kernel, times.get(name), _precision(kernel)) for name, kernel in zip(names, kernels, strict=True)
+        ]
         return Profile((Executed(call, None, "fp32"), *steps))
 
     def _options(self, *, optimise: bool = True, dump: Path | None = None) -> ort.SessionOptions:
@@ -112,6 +132,10 @@ def read_profile(text: str) -> dict[str, float]:
     return {name: float(np.mean(values[WARM_UP:] or values)) for name, values in durations.items()}
 
 
+def _precision(kernel: Kernel) -> str:
+    return "int8" if kernel.op.startswith(("Q", "MatMulInteger", "ConvInteger", "DynamicQuantize")) else "fp32"
+
+
 def _session(model: OnnxModel, options: ort.SessionOptions) -> ort.InferenceSession:
     source = str(model) if isinstance(model, (str, Path)) else load_model(model).SerializeToString()
     return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
@@ -119,6 +143,6 @@ def _session(model: OnnxModel, options: ort.SessionOptions) -> ort.InferenceSess
 
 def _input(node: ort.NodeArg) -> Input:
     if node.type not in DTYPES:
-        raise ValueError(f"Input {node.name!r} must be float, double, int64 or string, got {node.type}")
+        raise ValueError(f"Input {node.name!r} must be float, double, int64, uint8 or string, got {node.type}")
     shape = [length if isinstance(length, int) else 1 for length in node.shape]
     return Input(node.name, DTYPES[node.type], (BATCH, *shape[1:]))
