@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hw_cost.apportion import apportion
 from hw_cost.bench import Bench, Call, Measurement, Protocol, TooNoisy
 from hw_cost.correction import fit_correction
 from hw_cost.devices import Device
@@ -32,8 +33,8 @@ PASSES = 3
 """Times that a kernel is tried when noise kept it from being measured."""
 LOST_SHARE = 0.3
 """Refuse a table when more than this share of its kernels could not be measured."""
-CORRECTION_SEED, CERTIFICATE_SEED = 1_000, 2_000
-"""Seeds of the networks for the correction and for the certificate: never the same network."""
+CORRECTION_SEED, CERTIFICATE_SEED, KERNEL_SEED = 1_000, 2_000, 5_000
+"""Seeds of the networks for the correction, the certificate and the kernels: never the same network."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,15 @@ class Plan:
     probes: list[Probe]
     n_correction: int
     n_certificate: int
+    n_apportioned: int
+    """Networks measured in the place of single kernels, where the runtime cannot run these."""
 
     @classmethod
     def make(cls, precision: str = "fp32", *, quick: bool = False) -> Plan:
         """Return the plan of a full or of a quick build."""
         probes = all_probes(quick=quick)
         probes = quantised(probes) if precision == "int8" else probes
-        return cls(probes, 9, 15) if quick else cls(probes, 18, 60)
+        return cls(probes, 9, 15, 60) if quick else cls(probes, 18, 60, 240)
 
 
 def build_table(
@@ -84,13 +87,16 @@ def build_table(
     kept = _resumable(resume, device)
     with pinned(device.threads):
         bench = Bench(reference_call(), PROTOCOL, seed=seed, floor_s=1e-6 * kept.reference_us if kept else None)
-        rows = _measure_kernels(bench, plan, device, started + 0.6 * limit, report, resume, kept)
+        if device.open_runtime().isolates:
+            rows = _measure_kernels(bench, plan, device, started + 0.6 * limit, report, resume, kept)
+        else:
+            rows = _apportioned(bench, plan, device.open_runtime(), 0.6 * limit, report)
         table = LatencyTable(device, rows, reference_us=1e6 * bench.floor_s)
         budget = max(5.0, started + limit - time.monotonic())
-        correction = random_networks(plan.n_correction, seed=CORRECTION_SEED)
+        correction = networks_for(table.runtime, plan.n_correction, seed=CORRECTION_SEED)
         measured = measure_networks(bench, correction, table.runtime, 0.35 * budget, report, "networks")
         table = replace(table, correction=fit_correction(table, measured))
-        certificate = random_networks(plan.n_certificate, seed=CERTIFICATE_SEED)
+        certificate = networks_for(table.runtime, plan.n_certificate, seed=CERTIFICATE_SEED)
         fresh = measure_networks(bench, certificate, table.runtime, 0.65 * budget, report, "validation")
     verdict = compare([(table.predict(network.graph), figure.median_ms) for network, figure in fresh])
     return replace(
@@ -105,6 +111,28 @@ def build_table(
             "load_at_end": device.now().load,
         },
     )
+
+
+def networks_for(runtime: Runtime, n: int, *, seed: int) -> list[Network]:
+    """Return `n` random networks that the runtime can execute."""
+    found: list[Network] = []
+    for draws in (n, 2 * n, 4 * n, 8 * n):
+        found = [network for network in random_networks(draws, seed=seed) if not runtime.unsupported(network.graph)]
+        if len(found) >= n:
+            break
+    return found[:n]
+
+
+def _apportioned(bench: Bench, plan: Plan, runtime: Runtime, time_limit_s: float, report: Progress) -> tuple[Row, ...]:
+    """Measure networks and share their time out, for a runtime that cannot run one kernel alone."""
+    networks = networks_for(runtime, plan.n_apportioned, seed=KERNEL_SEED)
+    measured = measure_networks(bench, networks, runtime, time_limit_s, report, "kernels")
+    if len(measured) < (1 - LOST_SHARE) * len(networks):
+        raise TooNoisy(
+            f"too noisy: {len(networks) - len(measured)} of {len(networks)} networks could not be measured in the time "
+            "given. Please try on a less busy machine or for longer."
+        )
+    return apportion([(runtime.kernels(network.graph), figure) for network, figure in measured])
 
 
 def measure_networks(

@@ -116,21 +116,11 @@ SIZE_NAMES = {
 """Kind -> names of the sizes, in order."""
 
 _KINDS = {
-    "dense": ("Gemm", "FusedGemm", "MatMul", "FusedMatMul", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat"),
+    "dense": ("Gemm", "FusedGemm", "MatMul", "FusedMatMul"),
     "elementwise": (
         *("Add", "Sub", "Mul", "Div", "Sqrt", "Relu", "Neg", "Abs", "Clip", "Max", "Min", "Exp", "Log", "Tanh", "Erf"),
         *("Pow", "Reciprocal", "Not", "IsNaN", "Where", "LeakyRelu", "HardSigmoid", "Sigmoid", "Elu", "Selu"),
-        *(
-            "Softplus",
-            "Softsign",
-            "Gelu",
-            "QuickGelu",
-            "BiasGelu",
-            "FastGelu",
-            "Cast",
-            "QuantizeLinear",
-            "DequantizeLinear",
-        ),
+        *("Softplus", "Softsign", "Gelu", "QuickGelu", "BiasGelu", "FastGelu", "Cast"),
         *("Flatten", "Reshape", "Squeeze", "Unsqueeze", "ReduceSum", "ReduceMean", "ReduceMax"),
     ),
     "rowwise": ("LayerNormalization", "SkipLayerNormalization", "BatchNormalization", "Softmax", "LogSoftmax"),
@@ -140,7 +130,13 @@ _KINDS = {
     "trees": ("TreeEnsembleRegressor", "TreeEnsembleClassifier", "TreeEnsemble"),
     "call": ("Call",),
 }
-KIND_OF = {op: kind for kind, ops in _KINDS.items() for op in ops}
+_KINDS_OF_RUNTIMES = {
+    "dense": ("QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "FullyConnected"),
+    "elementwise": ("QuantizeLinear", "DequantizeLinear", "Eltwise", "Convert", "Reorder", "Reduce", "Transpose"),
+    "rowwise": ("MVN",),
+}
+"""Operators that are no ONNX operators but a runtime's own."""
+KIND_OF = {op: kind for kinds in (_KINDS, _KINDS_OF_RUNTIMES) for kind, ops in kinds.items() for op in ops}
 
 
 def kind_of(op: str) -> str:

@@ -11,12 +11,9 @@ from hw_cost.graph import BATCH, Operation, OpGraph, Parameter, Shape
 from hw_cost.onnx_writer import to_model
 
 _NUMPY = {"double": np.float64, "int64": np.int64}
+_QGEMM = ("float32", "uint8", "int8", "float32", "int8", "int32", "float32", "uint8")
 QUANTISED = {
-    **{("QGemm", position): "float32" for position in (1, 4, 7)},
-    **{
-        ("QGemm", position): kind
-        for position, kind in {2: "uint8", 3: "int8", 5: "int8", 6: "int32", 8: "uint8"}.items()
-    },
+    **{("QGemm", position): kind for position, kind in enumerate(_QGEMM, start=1)},
     **{(op, 1): "float32" for op in ("QuantizeLinear", "DequantizeLinear")},
     **{(op, 2): "uint8" for op in ("QuantizeLinear", "DequantizeLinear")},
 }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime, RuntimeMissing
 from hw_cost.runtimes.onnxruntime import OnnxRuntime
+from hw_cost.runtimes.openvino import OpenVino
 
-RUNTIMES: dict[str, type[Runtime]] = {runtime.name: runtime for runtime in (OnnxRuntime,)}
+RUNTIMES: dict[str, type[Runtime]] = {runtime.name: runtime for runtime in (OnnxRuntime, OpenVino)}
 """Name -> runtime. None of the programs is imported before its runtime is used, except onnxruntime."""
 
 
@@ -27,6 +28,7 @@ __all__ = [
     "Input",
     "OnnxRuntime",
     "OpenModel",
+    "OpenVino",
     "Profile",
     "Runtime",
     "RuntimeMissing",

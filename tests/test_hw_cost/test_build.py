@@ -28,7 +28,7 @@ LENIENT = Protocol(
 def tiny(monkeypatch):
     probes = [dense(None, n, n, 1, 10**5) for n in (16, 64, 256)]
     probes += [unary("Gelu", 256, 1), encoder(9, 4, 1), trees(20, 8, 2, 1), call_probe(1), call_probe(2, 4)]
-    monkeypatch.setattr(Plan, "make", lambda *_, **__: Plan(probes, 3, 3))
+    monkeypatch.setattr(Plan, "make", lambda *_, **__: Plan(probes, 3, 3, 6))
     monkeypatch.setattr(hw_cost.build, "PROTOCOL", LENIENT)
     monkeypatch.setattr(hw_cost.build, "LOST_SHARE", 1.0)  # on a busy machine a small kernel may drown
 

@@ -1,0 +1,98 @@
+"""Kernels of a runtime that cannot show one alone: whole networks are measured and their time is shared out.
+
+A compiler that fuses and removes operations leaves nothing of a graph of many equal copies, and its profiler counts
+whole microseconds. What it can tell is which kernels a network has become. The times of many random networks then
+decide what each kernel takes: least squares of the relative error, with non-negative weights on the physical quantities
+of each operator (`hw_cost.regression.QUANTITIES`), as if all of them were one regression.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.optimize import nnls
+
+from hw_cost.bench import Measurement
+from hw_cost.kernels import Kernel, work_of
+from hw_cost.regression import QUANTITIES
+from hw_cost.table_format import Row
+
+STIFFNESS = 0.01
+"""Weight that draws the starting costs of all operators towards one: rare ones would otherwise get nothing, or all."""
+LEAST_US = 0.01
+
+Measured = Sequence[tuple[Sequence[Kernel], Measurement]]
+"""The kernels of each network, and its latency."""
+
+
+def apportion(measured: Measured) -> tuple[Row, ...]:
+    """Return one row for each distinct kernel; the rows of a network add up to its latency.
+
+    A kernel that several networks have gets the median of its shares.
+    """
+    shares = defaultdict[Kernel, list[tuple[float, Measurement]]](list)
+    for (kernels, figure), predicted in zip(measured, _predicted(measured), strict=True):
+        factor = 1e3 * figure.median_ms / predicted.sum()
+        for kernel, latency in zip(kernels, predicted, strict=True):
+            shares[kernel].append((factor * latency, figure))
+    return tuple(_row(kernel, share) for kernel, share in shares.items())
+
+
+def _row(kernel: Kernel, shares: list[tuple[float, Measurement]]) -> Row:
+    latency = float(np.median([share for share, _ in shares]))
+    low = float(np.median([figure.low_ms / figure.median_ms for _, figure in shares]))
+    high = float(np.median([figure.high_ms / figure.median_ms for _, figure in shares]))
+    return Row(kernel, latency, latency * low, latency * high, sum(figure.n for _, figure in shares))
+
+
+def _predicted(measured: Measured) -> list[np.ndarray]:
+    """Return microseconds of each kernel of each network by the joint regression."""
+    columns = _columns(measured)
+    times = np.array([1e3 * figure.median_ms for _, figure in measured])
+    design = np.zeros((len(measured), sum(part.stop - part.start for part in columns.values())))
+    for row, (kernels, _) in zip(design, measured, strict=True):
+        for kernel in kernels:
+            row[columns[kernel.op]] += QUANTITIES[kernel.kind](kernel.sizes)
+    starts = np.array([part.start for part in columns.values()])
+    weights = _solve(design, times, starts, _common_start(measured, times))
+    return [
+        np.array([max(LEAST_US, weights[columns[k.op]] @ QUANTITIES[k.kind](k.sizes)) for k in kernels])
+        for kernels, _ in measured
+    ]
+
+
+def _columns(measured: Measured) -> dict[str, slice]:
+    """Operator -> its columns in the joint regression; the first of them is its starting cost."""
+    columns: dict[str, slice] = {}
+    end = 0
+    for kernel in (kernel for kernels, _ in measured for kernel in kernels):
+        if kernel.op not in columns:
+            width = len(QUANTITIES[kernel.kind](kernel.sizes))
+            columns[kernel.op] = slice(end, end + width)
+            end += width
+    return columns
+
+
+def _solve(design: np.ndarray, times: np.ndarray, starts: np.ndarray, common: float) -> np.ndarray:
+    """Return weights, microseconds for a unit of each quantity.
+
+    **Shape**
+    - design: ``(n_networks, n_quantities)``, times: ``(n_networks,)``, starts: ``(n_operators,)`` columns
+    """
+    scale = np.maximum(design.max(axis=0), 1e-12)
+    ridge = np.zeros((len(starts), design.shape[1]))
+    ridge[np.arange(len(starts)), starts] = np.sqrt(STIFFNESS) / common
+    system = np.vstack([design / times[:, None], ridge]) / scale
+    target = np.concatenate([np.ones(len(times)), np.full(len(starts), np.sqrt(STIFFNESS))])
+    solution, _ = nnls(system, target)
+    return np.asarray(solution / scale)
+
+
+def _common_start(measured: Measured, times: np.ndarray) -> float:
+    """Return the one starting cost of all kernels, microseconds, that explains networks best beside their FLOPs."""
+    counts = [len(kernels) for kernels, _ in measured]
+    flops = [sum((work_of(kernel) or {"flops": 0})["flops"] for kernel in kernels) for kernels, _ in measured]
+    (start, _), _ = nnls(np.column_stack([counts, np.array(flops) / 1e6]) / times[:, None], np.ones(len(times)))
+    return float(max(start, LEAST_US))

@@ -1,0 +1,44 @@
+"""Networks whose kernels follow a law that the tests know."""
+
+import pytest
+
+from hw_cost.apportion import apportion
+from hw_cost.bench import Measurement
+from hw_cost.kernels import Kernel, kernels_of
+from hw_cost.networks import random_networks
+
+
+def latency_us(kernel: Kernel) -> float:
+    sizes = kernel.sizes
+    if kernel.kind == "dense":
+        return 2.0 + 1e-4 * sizes["rows"] * sizes["n_in"] * 16 * -(-sizes["n_out"] // 16)
+    return 5.0 if kernel.op == "Call" else 1.0
+
+
+def figure(us: float) -> Measurement:
+    return Measurement(1e-3 * us, 1e-3 * us, 0.9e-3 * us, 1.1e-3 * us, 0.01, 10, 100, 0, 9.0)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    networks = [kernels_of(network.graph) for network in random_networks(180, seed=8) if "trees" not in network.name]
+    return [(kernels, figure(sum(map(latency_us, kernels)))) for kernels in networks]
+
+
+def test_the_rows_of_a_network_add_up_to_its_latency(measured):
+    for kernels, total in measured[:3]:
+        rows = {row.kernel: row.latency_us for row in apportion([(kernels, total)])}
+        assert sum(rows[kernel] for kernel in kernels) == pytest.approx(1e3 * total.median_ms)
+
+
+def test_a_law_of_the_kernels_is_found_in_networks_alone(measured):
+    rows = {row.kernel: row for row in apportion(measured)}
+    heavy = [row for kernel, row in rows.items() if latency_us(kernel) > 5]
+    errors = [abs(row.latency_us / latency_us(row.kernel) - 1) for row in heavy]
+    assert len(heavy) > 100 and sorted(errors)[int(0.9 * len(errors))] < 0.1, "nine tenths within ±10 %"
+
+
+def test_every_kernel_takes_some_time_and_keeps_its_interval(measured):
+    rows = apportion(measured)
+    assert {row.kernel for row in rows} == {kernel for kernels, _ in measured for kernel in kernels}
+    assert all(0 < row.low_us <= row.latency_us <= row.high_us for row in rows)
