@@ -48,10 +48,11 @@ class Plan:
     """Networks measured in the place of single kernels, where the runtime cannot run these."""
 
     @classmethod
-    def make(cls, precision: str = "fp32", *, quick: bool = False) -> Plan:
+    def make(cls, runtime: Runtime, *, quick: bool = False) -> Plan:
         """Return the plan of a full or of a quick build."""
         probes = all_probes(quick=quick)
-        probes = quantised(probes) if precision == "int8" else probes
+        probes = quantised(probes) if runtime.precision == "int8" else probes
+        probes = [probed for probed in probes if not runtime.unsupported(probed.graph)]
         return cls(probes, 9, 15, 60) if quick else cls(probes, 18, 60, 240)
 
 
@@ -81,8 +82,10 @@ def build_table(
     device = device or Device.here()
     if differences := device.differences(device.now()):
         raise ValueError(f"A table is built on the device itself; this machine differs in {', '.join(differences)}")
+    if not device.open_runtime().tells_sizes:
+        raise ValueError(f"There is no table for {device.runtime}: it does not tell the sizes of its kernels")
     limit = time_limit_s or (40.0 if quick else 240.0)
-    started, plan = time.monotonic(), Plan.make(device.precision, quick=quick)
+    started, plan = time.monotonic(), Plan.make(device.open_runtime(), quick=quick)
     report = progress or _silent
     kept = _resumable(resume, device)
     with pinned(device.threads):

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+
 from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime, RuntimeMissing
 from hw_cost.runtimes.onnxruntime import OnnxRuntime
-from hw_cost.runtimes.openvino import OpenVino
 
-RUNTIMES: dict[str, type[Runtime]] = {runtime.name: runtime for runtime in (OnnxRuntime, OpenVino)}
-"""Name -> runtime. None of the programs is imported before its runtime is used, except onnxruntime."""
+RUNTIMES = {
+    "onnxruntime": "hw_cost.runtimes.onnxruntime:OnnxRuntime",
+    "openvino": "hw_cost.runtimes.openvino:OpenVino",
+    "torch": "hw_cost.runtimes.torch:Torch",
+    "torch-compile": "hw_cost.runtimes.torch:TorchCompiled",
+    "torch-cuda": "hw_cost.runtimes.torch:TorchCuda",
+}
+"""Name -> module and class; modules are imported when they are used, because torch takes seconds."""
 
 
 def find_runtime(name: str) -> type[Runtime]:
@@ -18,7 +25,9 @@ def find_runtime(name: str) -> type[Runtime]:
     """
     if name not in RUNTIMES:
         raise ValueError(f"The runtime must be one of {', '.join(RUNTIMES)}, got {name!r}")
-    return RUNTIMES[name]
+    module, kind = RUNTIMES[name].split(":")
+    found: type[Runtime] = getattr(importlib.import_module(module), kind)
+    return found
 
 
 __all__ = [
@@ -28,7 +37,6 @@ __all__ = [
     "Input",
     "OnnxRuntime",
     "OpenModel",
-    "OpenVino",
     "Profile",
     "Runtime",
     "RuntimeMissing",

@@ -83,6 +83,8 @@ class Runtime(ABC):
     name: ClassVar[str]
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     """Precisions that can be asked for."""
+    tells_sizes: ClassVar[bool] = True
+    """Whether `kernels` tells the sizes of all kernels, without which there is no table."""
     isolates: ClassVar[bool] = False
     """Whether `open` can leave a model as it is, so that many copies of one kernel can be run in one graph."""
 

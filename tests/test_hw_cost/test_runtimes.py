@@ -9,7 +9,7 @@ from hw_cost.networks import random_networks
 from hw_cost.probes import all_probes
 from hw_cost.quantised_probes import quantised
 from hw_cost.random_onnx import write_onnx
-from hw_cost.runtimes import RUNTIMES, OnnxRuntime, Runtime, RuntimeMissing, find_runtime
+from hw_cost.runtimes import OnnxRuntime, Runtime, RuntimeMissing, find_runtime
 from hw_cost.runtimes.feeds import random_feeds
 from hw_cost.runtimes.quantisation import quantise
 
@@ -18,10 +18,20 @@ from .conftest import perceptron
 INT8_ONLY = ("QGemm", "QuantizeLinear", "DequantizeLinear")
 
 
-@pytest.fixture(params=[(name, precision) for name, kind in RUNTIMES.items() for precision in kind.precisions], ids=str)
+SETTINGS = [
+    ("onnxruntime", "fp32"),
+    ("onnxruntime", "int8"),
+    ("openvino", "fp32"),
+    ("openvino", "bf16"),
+    ("torch", "fp32"),
+    pytest.param(("torch-cuda", "fp32"), marks=pytest.mark.gpu),
+]
+
+
+@pytest.fixture(params=SETTINGS, ids=str)
 def runtime(request) -> Runtime:
     name, precision = request.param
-    found = RUNTIMES[name](precision=precision)
+    found = find_runtime(name)(precision=precision)
     try:
         found.open(write_onnx(perceptron(8)))
     except RuntimeMissing as error:
