@@ -1,45 +1,37 @@
 """Does it help to know which tasks are alike? Each measure of similarity against a portfolio that ignores the task.
 
-    METAML_DATA=../shared/data python -m experiments.metafeatures_ablation
+    METAML_DATA=../shared/data python -m experiments.metafeatures_ablation docs/similarity.png
 
 For each task of `dataset2vec_mlp` (MLPs on UCI tables, three grids of 256 to 324 configurations) all tasks of its
-family are left out; a greedy portfolio is built on the `NEIGHBOURS` nearest of the others, by each measure, or on all
-of them. Regret: error of the best of the first n proposals above the task's smallest error, over the task's range of
-errors, averaged over the three grids. Differences are paired by task; intervals are 95 % of a bootstrap over families.
+family are left out; of the others a greedy portfolio is built, in which the `NEIGHBOURS` nearest by a measure have all
+the weight, or half of it. Regret: error of the best of the first n proposals above the task's smallest error, over the
+task's range of errors, averaged over the three grids. Differences are paired by task; intervals are 95 % of a bootstrap
+over families. What was tried so far can only be compared after something was tried: there the first proposals are those
+of the portfolio. Task2Vec is for images, of which there is no history here. The figure needs the extra ``plots``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-import metafeatures
+from experiments.metafeatures_contestants import PORTFOLIO, Contestant, contestants, read_views
 from experiments.metafeatures_oracle import DATA
-from metafeatures.similarity import StatisticalDistance, TaskView, TransportDistance, cloud_of, fused
+
+FloatArray = NDArray[np.float64]
 
 FOLDER = DATA / "meta" / "dataset2vec_mlp"
 SPACES = ("a", "b", "c")
 NEIGHBOURS = 10
 PROPOSALS = (1, 3, 5, 10)
 BOOTSTRAPS = 2000
-TRANSPORT_POINTS = 100
-Distances = Callable[[str, list[str], pd.DataFrame], "pd.Series[float]"]
-"""(target, stored tasks, their errors) -> distance of each stored task."""
-
-
-def read_views() -> dict[str, TaskView]:
-    """Metafeatures and point clouds of the raw tables, by name."""
-    views = {}
-    for path in sorted((FOLDER / "raw_dev").glob("*.csv.gz")):
-        table = pd.read_csv(path)
-        X, y = table.iloc[:, :-1], table.iloc[:, -1]
-        vector = metafeatures.describe(X, y, groups=metafeatures.ALL_GROUPS, task_type="classification")
-        cloud = cloud_of(metafeatures.Table(X, y, task_type="classification"))
-        views[path.name.removesuffix(".csv.gz")] = TaskView(metafeatures=vector, cloud=cloud)
-    return views
+SHARES = {"all weight": 1.0, "half of it": 0.5}
+"""What share of the weight the nearest tasks have; the rest is spread over all."""
 
 
 def read_errors(space: str, names: list[str]) -> pd.DataFrame:
@@ -53,15 +45,23 @@ def family(name: str) -> str:
     return re.split(r"[-_]", name)[0]
 
 
-def greedy(regrets: pd.DataFrame, n: int) -> list[str]:
-    """Configurations, each chosen to lower the mean over tasks of the best regret so far the most."""
-    values, best, chosen = regrets.to_numpy(), np.full(len(regrets), np.inf), list[int]()
-    for _ in range(n):
-        gain = np.minimum(best[:, None], values).mean(axis=0)
+def greedy(regrets: FloatArray, weights: FloatArray, n: int, first: tuple[int, ...] = ()) -> tuple[int, ...]:
+    """Configurations, each chosen to lower the weighted mean over tasks of the best regret so far the most.
+
+    Args:
+        regrets: tasks × configurations.
+        weights: of the tasks.
+        n: how many configurations.
+        first: those that are chosen already; they count among the n.
+    """
+    chosen = list(first)
+    best = regrets[:, chosen].min(axis=1, initial=np.inf)
+    while len(chosen) < n:
+        gain = weights @ np.minimum(best[:, None], regrets)
         gain[chosen] = np.inf
         chosen.append(int(np.argmin(gain)))
-        best = np.minimum(best, values[:, chosen[-1]])
-    return [str(regrets.columns[j]) for j in chosen]
+        best = np.minimum(best, regrets[:, chosen[-1]])
+    return tuple(chosen)
 
 
 def scaled(errors: pd.DataFrame) -> pd.DataFrame:
@@ -70,43 +70,35 @@ def scaled(errors: pd.DataFrame) -> pd.DataFrame:
     return errors.sub(low, axis=0).div((high - low).where(high > low, 1.0), axis=0)
 
 
-def measures(views: dict[str, TaskView]) -> dict[str, Distances]:
-    """The contestants by name; the portfolio finds all tasks equally near."""
-    measure = TransportDistance(max_points=TRANSPORT_POINTS).fit(views)
-    transport = pd.DataFrame({name: measure.distances(view) for name, view in views.items()})
-
-    def statistical(target: str, stored: list[str], errors: pd.DataFrame | None) -> pd.Series[float]:
-        return StatisticalDistance().fit({name: views[name] for name in stored}, errors).distances(views[target])
-
-    rng = np.random.default_rng(0)
-    return {
-        "portfolio (all tasks)": lambda _target, stored, _errors: pd.Series(0.0, index=stored),
-        "random neighbours": lambda _target, stored, _errors: pd.Series(rng.uniform(size=len(stored)), index=stored),
-        "statistical, equal weights": lambda target, stored, _errors: statistical(target, stored, None),
-        "statistical, learned weights": statistical,
-        "optimal transport": lambda target, stored, _errors: transport.loc[stored, target],
-        "statistical + transport": lambda target, stored, errors: fused(
-            {"s": statistical(target, stored, errors), "t": transport.loc[stored, target]}
-        ),
-    }
-
-
-def regret_curves(views: dict[str, TaskView], distances: Distances) -> pd.DataFrame:
-    """Mean regret over the grids: tasks × `PROPOSALS`."""
-    curves = []
+def regret_curves(names: list[str], contestant: Contestant) -> dict[str, pd.DataFrame]:
+    """Mean regret over the grids, for each of `SHARES`: tasks × `PROPOSALS`."""
+    curves: dict[str, list[pd.DataFrame]] = {label: [] for label in SHARES}
     for space in SPACES:
-        errors = read_errors(space, list(views))
+        errors = read_errors(space, names)
         regrets = scaled(errors)
-        rows = {}
+        rows: dict[str, dict[str, FloatArray]] = {label: {} for label in SHARES}
         for target in regrets.index:
             stored = [name for name in regrets.index if family(name) != family(target)]
-            d = distances(target, stored, errors.loc[stored])
-            near = d.index if d.nunique() == 1 else d.nsmallest(NEIGHBOURS).index
-            proposals = greedy(regrets.loc[near], max(PROPOSALS))
-            best = np.minimum.accumulate(regrets.loc[target, proposals].to_numpy())
-            rows[target] = {n: best[n - 1] for n in PROPOSALS}
-        curves.append(pd.DataFrame(rows).T)
-    return sum(curves[1:], curves[0]) / len(curves)
+            known, equal = regrets.loc[stored].to_numpy(), np.full(len(stored), 1 / len(stored))
+            first = greedy(known, equal, contestant.tried)
+            tried = {str(errors.columns[j]): float(errors.loc[target].iloc[j]) for j in first}
+            near = nearest(contestant.distances(target, stored, errors.loc[stored], tried))
+            for label, share in SHARES.items():
+                proposals = greedy(known, share * near + (1 - share) * equal, max(PROPOSALS), first)
+                best = np.minimum.accumulate(regrets.loc[target].to_numpy()[list(proposals)])
+                rows[label][target] = best[np.array(PROPOSALS) - 1]
+        for label in SHARES:
+            curves[label].append(pd.DataFrame(rows[label], index=PROPOSALS).T)
+    return {label: sum(parts[1:], parts[0]) / len(SPACES) for label, parts in curves.items()}
+
+
+def nearest(distances: pd.Series[float]) -> FloatArray:
+    """Equal weight for the `NEIGHBOURS` nearest tasks, and none for others; for all where all are equally far."""
+    near = (
+        distances.notna() if distances.nunique() <= 1 else distances.index.isin(distances.nsmallest(NEIGHBOURS).index)
+    )
+    weights = np.asarray(near, dtype=float)
+    return np.asarray(weights / weights.sum())
 
 
 def interval(differences: pd.DataFrame) -> pd.DataFrame:
@@ -120,23 +112,54 @@ def interval(differences: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(np.quantile(draws, (0.025, 0.975), axis=0), columns=differences.columns)
 
 
-def main() -> None:
-    """Print mean regrets and their differences to the portfolio."""
-    views = read_views()
-    contestants = measures(views)
-    curves = {name: regret_curves(views, distances) for name, distances in contestants.items()}
-    baseline = curves["portfolio (all tasks)"]
-    print(f"{len(baseline)} tasks, {baseline.index.map(family).nunique()} families; mean regret after n proposals")
-    print(pd.DataFrame({name: curve.mean() for name, curve in curves.items()}).T.round(4).to_string())
-    print("\ndifference to the portfolio (negative is better), 95 % interval")
-    for name, curve in curves.items():
-        low, high = interval(curve - baseline).to_numpy()
-        cells = [
-            f"{n}: {d:+.4f} [{a:+.4f}, {b:+.4f}]"
-            for n, d, a, b in zip(PROPOSALS, (curve - baseline).mean(), low, high, strict=True)
-        ]
-        print(f"{name:30} " + "   ".join(cells))
+def comparison(curves: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
+    """(measure, share, n) × regret, its difference to the portfolio, and the interval of that."""
+    rows = {}
+    for (name, label), curve in curves.items():
+        differences = curve - curves[PORTFOLIO, label]
+        low, high = interval(differences).to_numpy()
+        for j, n in enumerate(PROPOSALS):
+            rows[name, label, n] = (curve[n].mean(), differences[n].mean(), low[j], high[j])
+    return pd.DataFrame(rows, index=["regret", "difference", "low", "high"]).T
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """Draw the differences to the portfolio with their intervals: one panel for each number of proposals."""
+    from matplotlib.figure import Figure
+
+    names = [name for name in table.index.unique(0) if name != PORTFOLIO][::-1]
+    figure = Figure(figsize=(11, 0.42 * len(names) + 1.5), layout="constrained")
+    panels = figure.subplots(1, len(PROPOSALS), sharey=True)
+    for axes, n in zip(panels, PROPOSALS, strict=True):
+        for k, label in enumerate(SHARES):
+            part = table.xs((label, n), level=(1, 2)).loc[names]
+            spread = np.abs(part[["low", "high"]].sub(part["difference"], axis=0).to_numpy().T)
+            places = np.arange(len(names)) + 0.12 - 0.24 * k
+            axes.errorbar(part["difference"], places, xerr=spread, fmt="os"[k], markersize=4, capsize=2, label=label)
+        axes.axvline(0, color="grey", linewidth=1)
+        axes.set_title(f"{n} proposal{'s' if n > 1 else ''}")
+        axes.set_yticks(range(len(names)), names)
+        axes.tick_params(axis="x", labelsize=8)
+    panels[0].legend(title=f"{NEIGHBOURS} nearest tasks have", fontsize=8, title_fontsize=8, loc="upper left")
+    figure.supxlabel("regret minus that of the portfolio of all tasks (left of 0: the measure helps), 95 % interval")
+    figure.savefig(path, dpi=100)
+
+
+def main(path: Path | None = None) -> None:
+    """Print mean regrets and their differences to the portfolio; draw them when there is a path."""
+    views = read_views(FOLDER / "raw_dev")
+    curves = {
+        (name, label): curve
+        for name, contestant in contestants(views).items()
+        for label, curve in regret_curves(list(views), contestant).items()
+    }
+    tasks = next(iter(curves.values())).index
+    print(f"{len(tasks)} tasks, {tasks.map(family).nunique()} families; a negative difference is better")
+    table = comparison(curves)
+    print(table.round(4).to_string())
+    if path is not None:
+        draw(table, path)
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)

@@ -1,7 +1,7 @@
 """Landmarkers: how well simple, fast learners do on the table, by themselves and relative to each other.
 
 Ten-fold cross-validation on at most `metafeatures.table.MODEL_ROWS` rows of the encoded table; the score is the
-accuracy, in regression R² (at least -1). What the learners are: `metafeatures.landmarking`.
+accuracy, in regression R² (at least -1). What the learners are: `metafeatures.learners`.
 """
 
 from __future__ import annotations
@@ -10,55 +10,33 @@ import numpy as np
 
 from metafeatures.columns import FloatArray
 from metafeatures.general import mean
+from metafeatures.learners import LEARNERS
 from metafeatures.registry import MEAN_SD, metafeature
 from metafeatures.table import Table
 
 PFAHRINGER = "Pfahringer, Bensusan & Giraud-Carrier 2000"
 BENSUSAN = "Bensusan & Giraud-Carrier 2000"
 FUERNKRANZ = "Fürnkranz & Petrak 2001"
-RELATIVE = ("best_node", "random_node", "worst_node", "linear_discr", "naive_bayes", "one_nn", "elite_nn")
+LANDMARKERS = {
+    "best_node": BENSUSAN,
+    "random_node": BENSUSAN,
+    "worst_node": BENSUSAN,
+    "linear_discr": PFAHRINGER,
+    "naive_bayes": PFAHRINGER,
+    "one_nn": BENSUSAN,
+    "elite_nn": BENSUSAN,
+}
+"""Name of a learner -> who proposed it as a landmarker."""
 
 
-@metafeature(source=BENSUSAN, summaries=MEAN_SD)
-def best_node(table: Table) -> FloatArray:
-    """The best split of one column: is one column enough?"""
-    return table.landmarks.scores("best_node")
+def _register_scores(learner: str, source: str) -> None:
+    """Register the scores of a learner in the folds, described as the learner is."""
 
+    def scores(table: Table) -> FloatArray:
+        return table.landmarks.scores(learner)
 
-@metafeature(source=BENSUSAN, summaries=MEAN_SD)
-def random_node(table: Table) -> FloatArray:
-    """The best split of a column drawn at random: what is a column worth?"""
-    return table.landmarks.scores("random_node")
-
-
-@metafeature(source=BENSUSAN, summaries=MEAN_SD)
-def worst_node(table: Table) -> FloatArray:
-    """The best split of the column that is least related to the target: are there useless columns?"""
-    return table.landmarks.scores("worst_node")
-
-
-@metafeature(source=PFAHRINGER, summaries=MEAN_SD)
-def linear_discr(table: Table) -> FloatArray:
-    """Linear discriminant analysis (in regression: ridge regression): is the task linear?"""
-    return table.landmarks.scores("linear_discr")
-
-
-@metafeature(source=PFAHRINGER, summaries=MEAN_SD)
-def naive_bayes(table: Table) -> FloatArray:
-    """Gaussian naive Bayes: are the columns independent given the class? nan in regression."""
-    return table.landmarks.scores("naive_bayes")
-
-
-@metafeature(source=BENSUSAN, summaries=MEAN_SD)
-def one_nn(table: Table) -> FloatArray:
-    """The nearest neighbour: how dense are the classes?"""
-    return table.landmarks.scores("one_nn")
-
-
-@metafeature(source=BENSUSAN, summaries=MEAN_SD)
-def elite_nn(table: Table) -> FloatArray:
-    """The nearest neighbour in the most informative column."""
-    return table.landmarks.scores("elite_nn")
+    scores.__doc__ = LEARNERS[learner].__doc__
+    metafeature(source=source, name=learner, summaries=MEAN_SD)(scores)
 
 
 def _register_relatives(learner: str) -> None:
@@ -70,13 +48,15 @@ def _register_relatives(learner: str) -> None:
 
     def rank(table: Table) -> float:
         """Rank of the learner among the landmarkers on a quarter of the rows: 1 best, ties share the mean rank."""
-        means = np.array([mean(table.sub_landmarks.scores(name)) for name in RELATIVE])
-        own = means[RELATIVE.index(learner)]
+        means = np.array([mean(table.sub_landmarks.scores(name)) for name in LANDMARKERS])
+        own = means[list(LANDMARKERS).index(learner)]
         return float(1 + np.sum(means > own) + (np.sum(means == own) - 1) / 2) if np.isfinite(own) else np.nan
 
     metafeature(source=f"{FUERNKRANZ}, LM on a sub-sample", name=f"{learner}_sub")(sub)
     metafeature(source=f"{FUERNKRANZ}, RK on a sub-sample", name=f"{learner}_rank")(rank)
 
 
-for _learner in RELATIVE:
+for _learner, _source in LANDMARKERS.items():
+    _register_scores(_learner, _source)
+for _learner in LANDMARKERS:
     _register_relatives(_learner)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from metafeatures import canonical, discriminant
 from metafeatures.columns import Columns, FloatArray, IntArray, read_columns
 from metafeatures.contingency import Contingency
-from metafeatures.landmarking import Landmarks
+from metafeatures.learners import Landmarks
 from metafeatures.quantiles import equal_frequency_codes, sorted_quantiles
 from metafeatures.target import Target, TaskType, read_target
 from metafeatures.tree import Tree

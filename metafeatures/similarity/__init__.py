@@ -6,6 +6,7 @@ from metafeatures.similarity.dataset2vec import Dataset2VecDistance
 from metafeatures.similarity.normals import ClassNormals, NormalsDistance, class_normals
 from metafeatures.similarity.performance import PerformanceDistance
 from metafeatures.similarity.statistical import StatisticalDistance
+from metafeatures.similarity.task2vec import Task2VecDistance
 from metafeatures.similarity.text import TextDistance, text_of, words_of
 from metafeatures.similarity.transport import TransportDistance, squared_otdd
 
@@ -15,6 +16,7 @@ SIMILARITIES: dict[str, type[Similarity]] = {
     "normals": NormalsDistance,
     "text": TextDistance,
     "dataset2vec": Dataset2VecDistance,
+    "task2vec": Task2VecDistance,
     "performance": PerformanceDistance,
 }
 
@@ -27,6 +29,7 @@ __all__ = [
     "PerformanceDistance",
     "Similarity",
     "StatisticalDistance",
+    "Task2VecDistance",
     "TaskView",
     "TextDistance",
     "TransportDistance",

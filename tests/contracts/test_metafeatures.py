@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import metafeatures
+from metafeatures.target import infer_task_type
 
 GROUPS = (*metafeatures.ALL_GROUPS, "fusi")
 RELAXED = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
@@ -96,7 +97,7 @@ def test_order_and_names_do_not_matter(table, data):
     Z = X.iloc[list(rows), list(columns)]
     Z.columns = range(Z.shape[1])
     z = y.iloc[list(rows)]
-    if not pd.api.types.is_numeric_dtype(y) or y.dtype == bool:
+    if infer_task_type(y) == "classification":
         values = [value for value in pd.unique(y) if not pd.isna(value)]
         z = z.astype(object).map(dict(zip(values, [f"class {v}" for v in values[::-1]], strict=True)))
     for max_rows in (5000, 5):

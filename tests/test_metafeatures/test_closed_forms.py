@@ -11,7 +11,7 @@ from sklearn.tree import DecisionTreeClassifier
 import metafeatures
 from metafeatures.contingency import Contingency
 from metafeatures.discriminant import classify, log_homogeneity
-from metafeatures.landmarking import LEARNERS, Landmarks
+from metafeatures.learners import LEARNERS, Landmarks
 from metafeatures.normality import shapiro_wilk
 from metafeatures.tree import Tree
 

@@ -41,11 +41,16 @@ def full_view(seed):
     rng = np.random.default_rng(seed)
     X, y = pd.DataFrame(rng.normal(size=(60, 2 + seed))), pd.Series(rng.integers(0, 2, 60))
     table = metafeatures.Table(X, y)
+    fisher = pd.Series(rng.uniform(size=5))
     cloud = cloud_of(table)
     return TaskView(
         metafeatures=metafeatures.describe(X, y),
         cloud=cloud,
-        vectors={"normals": class_normals(cloud).to_vector(), "dataset2vec": dataset2vec.embed(table)},
+        vectors={
+            "normals": class_normals(cloud).to_vector(),
+            "dataset2vec": dataset2vec.embed(table),
+            "task2vec": fisher,
+        },
         text=f"table number {seed}",
         errors={"a": 0.1 * seed},
     )

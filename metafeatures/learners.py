@@ -1,4 +1,4 @@
-"""Simple, fast learners and their cross-validated scores on a table: the engine behind the landmarkers."""
+"""Simple, fast learners, each with the question that it asks of a table, and their cross-validated scores."""
 
 from __future__ import annotations
 
@@ -104,22 +104,22 @@ Learner = Callable[[Landmarks, int], FloatArray]
 
 
 def best_node(landmarks: Landmarks, fold: int) -> FloatArray:
-    """The best split of one column."""
+    """The best split of one column: is one column enough?"""
     return landmarks.best_split(fold).predicted
 
 
 def random_node(landmarks: Landmarks, fold: int) -> FloatArray:
-    """The best split of a column drawn at random, that is the first in canonical order."""
+    """The best split of a column drawn at random (the first in canonical order): what is a column worth?"""
     return landmarks.split(fold, np.array([0])).predicted
 
 
 def worst_node(landmarks: Landmarks, fold: int) -> FloatArray:
-    """The best split of the column that is least related to the target."""
+    """The best split of the column that is least related to the target: are there useless columns?"""
     return landmarks.split(fold, np.array([np.argmin(landmarks.relevance(fold))])).predicted
 
 
 def linear_discr(landmarks: Landmarks, fold: int) -> FloatArray:
-    """Linear discriminant analysis; ridge regression of the target in regression."""
+    """Linear discriminant analysis; ridge regression of the target in regression: is the task linear?"""
     X, target = landmarks.X[landmarks.train(fold)], landmarks.target[landmarks.train(fold)]
     new = landmarks.X[landmarks.test(fold)]
     if landmarks.classify:
@@ -128,7 +128,7 @@ def linear_discr(landmarks: Landmarks, fold: int) -> FloatArray:
 
 
 def naive_bayes(landmarks: Landmarks, fold: int) -> FloatArray:
-    """Naive Bayes with normal distributions; in regression without prediction."""
+    """Naive Bayes with normal distributions: are the columns independent given the class? nan in regression."""
     train, test = landmarks.train(fold), landmarks.test(fold)
     if not landmarks.classify:
         return np.full(test.size, np.nan)
@@ -137,7 +137,7 @@ def naive_bayes(landmarks: Landmarks, fold: int) -> FloatArray:
 
 
 def one_nn(landmarks: Landmarks, fold: int) -> FloatArray:
-    """The nearest neighbour over all columns."""
+    """The nearest neighbour over all columns: how dense are the classes?"""
     train = landmarks.train(fold)
     distances = landmarks.distances[np.ix_(landmarks.test(fold), train)]
     return np.asarray(landmarks.target[train][np.argmin(distances, axis=1)])
