@@ -44,7 +44,7 @@ class Plan:
     probes: list[Probe]
     n_correction: int
     n_certificate: int
-    n_apportioned: int
+    n_apportioned: int = 0
     """Networks measured in the place of single kernels, where the runtime cannot run these."""
 
     @classmethod
@@ -53,7 +53,9 @@ class Plan:
         probes = all_probes(quick=quick)
         probes = quantised(probes) if runtime.precision == "int8" else probes
         probes = [probed for probed in probes if not runtime.unsupported(probed.graph)]
-        return cls(probes, 9, 15, 60) if quick else cls(probes, 18, 60, 240)
+        if runtime.isolates:
+            return cls(probes, 9, 15) if quick else cls(probes, 18, 60)
+        return cls([], 24, 15, 90) if quick else cls([], 48, 60, 240)
 
 
 def build_table(
@@ -110,7 +112,7 @@ def build_table(
             "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - started, 1),
             "kind": "quick build" if quick else "full build",
-            "kernels_planned": len(plan.probes),
+            "kernels_planned": len(plan.probes) or len(rows),
             "load_at_end": device.now().load,
         },
     )

@@ -90,10 +90,10 @@ def test_a_compiled_program_is_read_from_the_events_of_the_profiler():
 
 @pytest.mark.slow
 def test_the_compiler_fuses_what_eager_runs_one_by_one():
-    proto = write_onnx(perceptron(16, layers=2))
-    runtime = TorchCompiled()
-    steps = runtime.profile(proto, runs=2).kernels
-    assert sum(step.kernel.op.startswith("cpp_fused") for step in steps) == 2
+    proto, runtime = write_onnx(perceptron(16, layers=2)), TorchCompiled()
+    several_rows = [step.kernel.op for step in runtime.profile(proto, batch=4, runs=2).kernels]
+    assert several_rows == ["Call", *["aten::addmm", "cpp_fused_gelu"] * 2]
+    assert len(runtime.profile(proto, runs=2).kernels) == 2, "one row: all layers in one kernel"
     opened = runtime.open(proto)
     feeds = {"x": np.ones((1, 16), np.float32)}
     assert np.allclose(opened.run(feeds)[0], Torch().open(proto).run(feeds)[0], atol=1e-5)
