@@ -13,6 +13,7 @@ RUNTIMES = {
     "torch": "hw_cost.runtimes.torch:Torch",
     "torch-compile": "hw_cost.runtimes.torch:TorchCompiled",
     "torch-cuda": "hw_cost.runtimes.torch:TorchCuda",
+    "tensorrt": "hw_cost.runtimes.tensorrt:TensorRt",
 }
 """Name -> module and class; modules are imported when they are used, because torch takes seconds."""
 

@@ -1,5 +1,8 @@
 """What every runtime must do, and what is its own."""
 
+import importlib
+import sys
+
 import numpy as np
 import onnx
 import pytest
@@ -25,6 +28,7 @@ SETTINGS = [
     ("openvino", "bf16"),
     ("torch", "fp32"),
     pytest.param(("torch-cuda", "fp32"), marks=pytest.mark.gpu),
+    pytest.param(("tensorrt", "fp32"), marks=pytest.mark.gpu),
 ]
 
 
@@ -82,6 +86,15 @@ class TestEveryRuntime:
 def test_an_unknown_runtime_is_named_with_those_that_are():
     with pytest.raises(ValueError, match="must be one of onnxruntime.*, got 'caffe'"):
         find_runtime("caffe")
+
+
+@pytest.mark.parametrize("name", ["openvino", "tensorrt"])
+def test_a_runtime_that_is_not_installed_says_how_to_get_it(name, monkeypatch):
+    module = importlib.import_module(f"hw_cost.runtimes.{name}")
+    monkeypatch.setitem(sys.modules, name, None)
+    module._library.cache_clear()
+    with pytest.raises(RuntimeMissing, match=rf"pip install 'metaml\[{name}\]'"):
+        find_runtime(name).version()
 
 
 def test_onnxruntime_times_the_larger_kernel_longer():
