@@ -56,17 +56,20 @@ class Space:
     def contributions(self, devices: list[str]) -> np.ndarray:
         """Return what each operator type contributes on each device and physically, from the pool's measurements.
 
-        Every device's table of positions × operators is fitted by ridge regression; ``(n_networks, n_ops, devices)``.
+        Every device's table of positions × operators is fitted by ridge regression; what all operators at a position
+        have in common is the last group: ``(n_networks, n_ops + 1, n_devices + 3)``.
         """
         flat = self.choices.reshape(len(self.choices), -1)
         design = np.column_stack([np.ones(len(flat)), flat])[POOL]
         targets = self.latencies[devices].to_numpy()[POOL]
         gram = design.T @ design + 0.1 * np.eye(design.shape[1])
-        tables = np.linalg.solve(gram, design.T @ (targets / targets.mean(axis=0)))[1:]
-        tables = tables.reshape(*self.choices.shape[1:], -1)
-        tables -= tables.mean(axis=1, keepdims=True)
-        priced = np.concatenate([tables, self.physics], axis=2)
-        return np.asarray(np.einsum("npo,pod->nod", self.choices, priced))
+        fits = np.linalg.solve(gram, design.T @ (targets / targets.mean(axis=0)))
+        tables = fits[1:].reshape(*self.choices.shape[1:], -1)
+        common = fits[0] + tables.mean(axis=1).sum(axis=0)
+        priced = np.concatenate([tables - tables.mean(axis=1, keepdims=True), self.physics], axis=2)
+        by_op = np.einsum("npo,pod->nod", self.choices, priced)
+        common = np.concatenate([common, np.zeros(3)])
+        return np.concatenate([by_op, np.broadcast_to(common, (len(flat), 1, len(common)))], axis=1)
 
 
 def nasbench201(folder: Path) -> Space:
@@ -126,7 +129,7 @@ def judge(space: Space, device: str, known: list[str], *, n: int, seeds: int) ->
     contributions = space.contributions(known)
     features = Features.of(contributions[POOL], len(known))
     latencies, counts = space.latencies[device].to_numpy(), space.choices.sum(axis=1)
-    totals = np.maximum(1 + contributions[:, :, : len(known)].sum(axis=1), 0.05)
+    totals = np.maximum(contributions[:, :, : len(known)].sum(axis=1), 0.05)
     pool, query = middle(latencies, POOL), middle(latencies, QUERY)
     rows = []
     for seed in range(seeds):

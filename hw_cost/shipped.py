@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hw_cost.adaptation import Sample, adapt_tables
 from hw_cost.bench import Bench, Protocol, TooNoisy
 from hw_cost.build import measure_networks
-from hw_cost.correction import fit_correction
+from hw_cost.correction import MIN_NETWORKS
 from hw_cost.devices import Device
 from hw_cost.networks import random_networks
 from hw_cost.sessions import pinned, reference_call
@@ -54,9 +55,10 @@ def table_for(
     if own:
         best = max(own, key=_trust)
         return best, _origin(best)
-    nearest = nearest_table(device, list(_tables_in(SHIPPED)))
+    shipped = list(_tables_in(SHIPPED))
+    nearest = nearest_table(device, shipped)
     try:
-        adapted = adapt(nearest, device, time_limit_s=time_limit_s, seed=seed)
+        adapted = adapt(shipped, device, time_limit_s=time_limit_s, seed=seed)
     except TooNoisy as error:
         guess = replace(nearest, correction=replace(nearest.correction, spread=math.log(2)), certificate=None)
         return guess, (
@@ -69,10 +71,13 @@ def table_for(
     return adapted, _origin(adapted)
 
 
-def adapt(table: LatencyTable, device: Device, *, time_limit_s: float = 15.0, seed: int = 0) -> LatencyTable:
-    """Return the table of another machine with a correction fitted to networks measured on this one.
+def adapt(known: Sequence[LatencyTable], device: Device, *, time_limit_s: float = 15.0, seed: int = 0) -> LatencyTable:
+    """Return a known table, adapted to this machine by networks measured on it; see `hw_cost.adaptation`.
+
+    Known tables of the device's runtime and precision are used, or of its runtime alone if there are no such ones.
 
     Raises:
+        ValueError: no table of the device's runtime is known.
         TooNoisy: the machine was too busy.
     """
     started = time.monotonic()
@@ -81,13 +86,20 @@ def adapt(table: LatencyTable, device: Device, *, time_limit_s: float = 15.0, se
         bench = Bench(reference_call(), Protocol(min_blocks=ADAPTATION_BLOCKS), seed=seed)
         measured = measure_networks(bench, networks, device.open_runtime(), time_limit_s, lambda *_: None, "networks")
         reference_us = 1e6 * bench.floor_s
-    correction = fit_correction(table, measured)
-    correction = replace(correction, spread=max(correction.spread, LEAST_SPREAD))
-    return LatencyTable(
-        device,
-        table.rows,
-        correction,
-        reference_us,
+    if len(measured) < MIN_NETWORKS:
+        raise TooNoisy(f"too noisy: only {len(measured)} whole networks could be measured, {MIN_NETWORKS} are needed")
+    nearest = nearest_table(device, known)
+    alike = [
+        table
+        for table in known
+        if (table.device.runtime, table.device.precision) == (nearest.device.runtime, nearest.device.precision)
+    ]
+    table, _ = adapt_tables(alike, [Sample(network.graph, figure.median_ms) for network, figure in measured])
+    return replace(
+        table,
+        device=device,
+        correction=replace(table.correction, spread=max(table.correction.spread, LEAST_SPREAD)),
+        reference_us=reference_us,
         provenance={
             "kind": "adapted",
             "adapted_from": table.device.to_json(),
@@ -98,7 +110,7 @@ def adapt(table: LatencyTable, device: Device, *, time_limit_s: float = 15.0, se
     )
 
 
-def nearest_table(device: Device, tables: list[LatencyTable]) -> LatencyTable:
+def nearest_table(device: Device, tables: Sequence[LatencyTable]) -> LatencyTable:
     """Return the table of the device that agrees in the most telling fields.
 
     Raises:

@@ -4,13 +4,14 @@ What a network costs is told as contributions: milliseconds of each group of ope
 ``(n_networks, n_groups, n_devices)``. The last devices may be physical ones (FLOPs, bytes, number of kernels): corners
 of a roofline instead of machines. The new device is taken to be
 
-    latency = scale * (1 + slope * proxy + groups + factors + noise)
+    latency = scale * (1 + slope * proxy + groups + factors + level^growth * noise)
 
 where *proxy* is one known device or their average, *groups* lets every group of operators be faster or slower than on
-the average device (the additive model, as a residual), and *factors* lets all known devices have a say. Which proxy,
-how much of each residual and how much noise is not chosen: every combination is a Bayesian linear regression, and all
-of them are averaged by their evidence (Hoeting et al. 1999; Rasmussen & Williams 2006, eq. 2.30). The grid of
-variances was chosen by leaving out families of devices among HELP's training devices (`experiments.latency_transfer`).
+the average device (the additive model, as a residual), and *factors* lets all known devices have a say. The *level* is
+the network's latency on the average device: errors are absolute or relative. Which proxy, how much of each residual and
+of noise is not chosen: every combination is a Bayesian linear regression, and all of them are averaged by their
+evidence (Hoeting et al. 1999; Rasmussen & Williams 2006, eq. 2.30). The grid of variances was chosen by leaving out
+families of devices among HELP's training devices (`experiments.latency_transfer`).
 """
 
 from __future__ import annotations
@@ -25,10 +26,16 @@ GROUP_VARIANCES = (0.01, 0.1)
 """Prior variance of the groups' deviation from the proxy, in units of its own spread over networks."""
 FACTOR_VARIANCES = (0.0, 0.1, 1.0)
 NOISE_VARIANCES = (1e-4, 1e-3, 1e-2, 0.1, 0.3, 1.0)
+NOISE_GROWTHS = (0.0, 1.0)
+"""Exponent of the level in the noise: the same for all networks, or relative to what they cost."""
 SLOPE_VARIANCE = 0.25
 LEAST_QUAD = 0.1
 """Prior sum of squares of the scale: keeps the evidence finite when a candidate explains all samples exactly."""
-MIN_SAMPLES = 3
+LEAST_LEVEL = 0.05
+"""No network counts as faster than this, relative to the mean one."""
+LEAST_SHARE = 0.2
+"""No prediction is below this share of what the average device foretells."""
+MIN_SAMPLES = 2
 LEVEL_Z = 1.645
 """Half width of a 90 % interval in standard deviations."""
 
@@ -74,6 +81,18 @@ class Features:
         """Return a constant and all features, ``(n, n_features)``."""
         return np.column_stack([np.ones(len(contributions)), *self.parts(contributions)])
 
+    def level(self, contributions: np.ndarray) -> np.ndarray:
+        """Return the latency on the average machine relative to that of the mean reference network, ``(n,)``."""
+        machines = slice(self.n_proxies)
+        ratios = contributions[:, :, machines].sum(axis=1) / self.center[:, machines].sum(axis=0)
+        return np.asarray(np.maximum(ratios.mean(axis=1), LEAST_LEVEL))
+
+    def proportional(self) -> np.ndarray:
+        """Return the weight of each proxy with which a latency is proportional to the proxy's, ``(n_features,)``."""
+        slopes = (self.spread / self.center.sum(axis=0))[: self.n_proxies]
+        n_others = self.center.shape[0] + self.center.shape[1]
+        return np.concatenate([[0.0, slopes.mean()], slopes, np.zeros(n_others)])
+
     def priors(self) -> np.ndarray:
         """Return the prior variance of each weight under each candidate, ``(n_candidates, n_features)``."""
         n_groups, n_devices = self.center.shape
@@ -90,25 +109,26 @@ class Adapted:
 
     features: Features
     scale: float
-    """Mean latency of the samples, in their unit."""
+    """Latency of a network of level 1, in the samples' unit."""
     weights: np.ndarray
     """Posterior mean of the weights of the features, ``(n_features,)``."""
     covariance: np.ndarray
     """Posterior covariance of the weights, over all candidates."""
-    noise: float
-    """Standard deviation of what the features do not explain, relative to the scale."""
+    noise: tuple[float, ...]
+    """Variance of what the features do not explain, relative to the scale, for each of `NOISE_GROWTHS`."""
     proxy_weights: np.ndarray
     """Posterior probability of each proxy: their average first, then each known machine."""
 
     def predict(self, contributions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the latency of networks and its standard deviation, ``(n,)`` each, in the samples' unit.
 
-        A latency is never below a twentieth of the mean sample: the model is linear, physics is positive.
+        A latency is never below `LEAST_SHARE` of what the average device foretells: physics is positive.
         """
-        matrix = self.features.matrix(contributions)
-        latency = self.scale * np.maximum(1 + matrix @ self.weights, 0.05)
+        matrix, level = self.features.matrix(contributions), self.features.level(contributions)
+        latency = self.scale * np.maximum(1 + matrix @ self.weights, LEAST_SHARE * level)
         variance = np.einsum("nf,fg,ng->n", matrix, self.covariance, matrix)
-        return latency, self.scale * np.sqrt(np.maximum(variance, 0) + self.noise**2)
+        noise = sum(value * level ** (2 * growth) for value, growth in zip(self.noise, NOISE_GROWTHS, strict=True))
+        return latency, self.scale * np.sqrt(np.maximum(variance, 0) + noise)
 
     def interval(self, contributions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the ends of the 90 % interval, ``(n,)`` each; positive."""
@@ -134,43 +154,47 @@ def adapt_to(features: Features, contributions: np.ndarray, latencies: np.ndarra
         raise ValueError(f"at least {MIN_SAMPLES} measured networks are needed to adapt, got {n}")
     if not (np.isfinite(latencies).all() and (latencies > 0).all()):
         raise ValueError("every measured latency must be a positive number")
-    scale = float(latencies.mean())
-    relative = latencies / scale - 1
+    level = features.level(contributions)
+    scale = float(np.exp(np.log(latencies / level).mean()))
     matrix, priors = features.matrix(contributions), features.priors()
-    prior_mean = np.zeros_like(priors)
-    slopes = slice(1, 2 + features.n_proxies)
-    prior_mean[:, slopes] = relative.std() * (priors[:, slopes] > 0)  # it spreads networks as far as the samples show
-    priors, prior_mean = (np.repeat(values, len(NOISE_VARIANCES), axis=0) for values in (priors, prior_mean))
-    noises = np.resize(NOISE_VARIANCES, len(priors))
-    return _average(features, scale, matrix, relative, (prior_mean, priors, noises))
+    prior_mean = features.proportional() * (latencies / scale).std() / max(level.std(), 1e-12)
+    prior_mean = prior_mean * (priors > 0)  # the new device spreads networks as far as its samples show
+    regression = _Regression(matrix, latencies / scale - 1, level)
+    return regression.average(features, scale, prior_mean, priors)
 
 
-def _average(
-    features: Features,
-    scale: float,
-    matrix: np.ndarray,
-    relative: np.ndarray,
-    candidates: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> Adapted:
-    """Regress under every candidate (prior mean and variance of the weights, noise) and average by evidence."""
-    prior_mean, priors, noises = candidates
-    n = len(relative)
-    weighted = priors[:, :, None] * matrix.T  # candidates, features, samples
-    kernels = matrix @ weighted + noises[:, None, None] * np.eye(n)
-    residuals = relative - prior_mean @ matrix.T
-    solved = np.linalg.solve(kernels, residuals[:, :, None])[:, :, 0]
-    quad = np.einsum("cn,cn->c", residuals, solved) + LEAST_QUAD
-    evidence = -0.5 * np.linalg.slogdet(kernels)[1] - 0.5 * (n + 1) * np.log(quad)
-    share = np.exp(evidence - evidence.max())
-    share /= share.sum()
-    means = prior_mean + np.einsum("cfn,cn->cf", weighted, solved)
-    weights = share @ means
-    unit = quad / (n + 1)  # variance that a candidate's unit stands for
-    shrinkage = np.einsum("c,cfn,cgn->fg", share * unit, weighted, np.linalg.solve(kernels, weighted.mT).mT)
-    covariance = np.diag((share * unit) @ priors) - shrinkage
-    covariance += np.einsum("c,cf,cg->fg", share, means - weights, means - weights)
-    by_proxy = share.reshape(1 + features.n_proxies, -1).sum(axis=1)
-    return Adapted(features, scale, weights, covariance, math.sqrt(share @ (unit * noises)), by_proxy)
+@dataclass(frozen=True)
+class _Regression:
+    """The samples: features, latency relative to the scale less 1, and level."""
+
+    matrix: np.ndarray
+    relative: np.ndarray
+    level: np.ndarray
+
+    def average(self, features: Features, scale: float, prior_mean: np.ndarray, priors: np.ndarray) -> Adapted:
+        """Regress under every prior of the weights, noise variance and growth, and average by evidence."""
+        n, matrix = len(self.relative), self.matrix
+        noises = np.array([(variance, growth) for growth in NOISE_GROWTHS for variance in NOISE_VARIANCES])
+        prior_mean, priors = (np.repeat(values, len(noises), axis=0) for values in (prior_mean, priors))
+        variances, growths = np.tile(noises, (len(priors) // len(noises), 1)).T
+        noise = variances[:, None] * self.level ** (2 * growths[:, None])
+        weighted = priors[:, :, None] * matrix.T  # candidates, features, samples
+        kernels = matrix @ weighted + noise[:, :, None] * np.eye(n)
+        residuals = self.relative - prior_mean @ matrix.T
+        solved = np.linalg.solve(kernels, residuals[:, :, None])[:, :, 0]
+        quad = np.einsum("cn,cn->c", residuals, solved) + LEAST_QUAD
+        evidence = -0.5 * np.linalg.slogdet(kernels)[1] - 0.5 * (n + 1) * np.log(quad)
+        share = np.exp(evidence - evidence.max())
+        share /= share.sum()
+        means = prior_mean + np.einsum("cfn,cn->cf", weighted, solved)
+        weights = share @ means
+        unit = quad / (n + 1)  # variance that a candidate's unit stands for
+        shrinkage = np.einsum("c,cfn,cgn->fg", share * unit, weighted, np.linalg.solve(kernels, weighted.mT).mT)
+        covariance = np.diag((share * unit) @ priors) - shrinkage
+        covariance += np.einsum("c,cf,cg->fg", share, means - weights, means - weights)
+        by_growth = tuple(float((share * unit * variances)[growths == growth].sum()) for growth in NOISE_GROWTHS)
+        by_proxy = share.reshape(1 + features.n_proxies, -1).sum(axis=1)
+        return Adapted(features, scale, weights, covariance, by_growth, by_proxy)
 
 
 def additive_baseline(features: np.ndarray, latencies: np.ndarray, ridge: float = 1e-3) -> tuple[float, np.ndarray]:

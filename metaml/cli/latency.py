@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from metaml.cli import options
+from metaml.cli.latency_adapt import adapt
 from metaml.cli.output import print_json
 from metaml.errors import SearchError, UsageError
 
@@ -170,3 +171,7 @@ def _progress() -> Any:
             bars.stop()
 
     return report
+
+
+for command in (adapt,):
+    latency.add_command(command)

@@ -211,7 +211,7 @@ def test_on_a_busy_machine_foreign_numbers_come_with_a_wide_interval_and_are_sai
 
 
 def test_adapting_keeps_the_rows_and_says_whose_they_are(foreign):
-    table = adapt(make_table(), device(cpu="New"), time_limit_s=1)
+    table = adapt([make_table()], device(cpu="New"), time_limit_s=1)
     assert table.device.cpu == "New" and table.rows == make_table().rows
     assert table.provenance["adapted_from"] == Device.here().to_json() | {
         "load": table.provenance["adapted_from"]["load"]

@@ -1,0 +1,138 @@
+"""The latency table of a new device from networks measured there, by way of the tables that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from hw_cost.correction import MIN_NETWORKS, solve
+from hw_cost.graph import OpGraph
+from hw_cost.kernels import Kernel, work_of
+from hw_cost.networks import random_networks
+from hw_cost.onnx_reader import OnnxModel
+from hw_cost.runtimes import RuntimeMissing
+from hw_cost.table import LatencyTable, group_sums
+from hw_cost.table_format import GROUPS, Correction
+from hw_cost.transfer import Features, adapt_to, additive_baseline, best_proxy
+from hw_cost.validation import spearman
+
+REFERENCE_SEED, N_REFERENCE = 4_000, 60
+"""Random networks that tell how far latencies spread over networks; none of them is measured."""
+
+
+class Sample(NamedTuple):
+    """A network measured on the new device."""
+
+    network: OpGraph | OnnxModel
+    latency_ms: float
+    batch: int = 1
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a method foretells each sample from the others."""
+
+    method: str
+    median_ape: float
+    """Percent."""
+    spearman: float
+    spread: float
+    """Root mean square of the logarithmic errors."""
+
+
+def adapt_tables(known: Sequence[LatencyTable], samples: Sequence[Sample]) -> tuple[LatencyTable, list[Agreement]]:
+    """Return the known table nearest to the new device, corrected for it, and how well methods agree with the samples.
+
+    The transfer (`hw_cost.transfer`) foretells random networks; the corrected table is the one that says the same.
+    The device of the returned table is still the known one: the caller knows the new one.
+
+    Args:
+        known: tables of other devices; those whose runtime is not installed here play no part.
+        samples: at least `MIN_NETWORKS` networks.
+
+    Raises:
+        ValueError: too few samples, impossible latencies, or no table that can be used.
+    """
+    tables = [table for table in known if _is_usable(table)]
+    if not tables:
+        raise ValueError("No known latency table has a runtime that is installed here; please install one.")
+    if len(samples) < MIN_NETWORKS:
+        raise ValueError(f"at least {MIN_NETWORKS} measured networks are needed to adapt, got {len(samples)}")
+    measured = np.array([sample.latency_ms for sample in samples])
+    random = [Sample(network.graph, 0.0) for network in random_networks(N_REFERENCE, seed=REFERENCE_SEED)]
+    reference, contributions = _contributions(tables, random), _contributions(tables, samples)
+    features = Features.of(np.concatenate([reference, contributions]), len(tables))
+    adapted = adapt_to(features, contributions, measured)
+    agreements = _leave_one_out(features, contributions, measured)
+    nearest = int(np.argmax(adapted.proxy_weights[1:]))
+    foretold, _ = adapted.predict(reference)
+    sums = 1e3 * np.concatenate([reference, contributions])[:, :, nearest] / _scales(tables[nearest])
+    base, scales = solve(sums, 1e3 * np.concatenate([foretold, measured]))
+    spread = agreements[0].spread * (1 + 2 / len(samples))
+    correction = Correction(base, dict(zip(GROUPS, scales.tolist(), strict=True)), max(0.02, spread), len(samples))
+    table = tables[nearest]
+    return LatencyTable(table.device, table.rows, correction, table.reference_us), agreements
+
+
+def _is_usable(table: LatencyTable) -> bool:
+    try:
+        table.runtime.version()
+    except RuntimeMissing:
+        return False
+    return True
+
+
+def _scales(table: LatencyTable) -> np.ndarray:
+    return np.array([table.correction.scales[group] for group in GROUPS])
+
+
+def _contributions(tables: Sequence[LatencyTable], samples: Sequence[Sample]) -> np.ndarray:
+    """Return milliseconds by group on each known device, then FLOPs, bytes and kernels: ``(n, groups, devices + 3)``.
+
+    Physical work is counted on the kernels of the first table's runtime.
+    """
+    result = np.empty((len(samples), len(GROUPS), len(tables) + 3))
+    for row, sample in enumerate(samples):
+        for column, table in enumerate(tables):
+            kernels = table.runtime.kernels(sample.network, sample.batch)
+            sums = group_sums(table.kernel_cost(kernel) for kernel in kernels)
+            result[row, :, column] = 1e-3 * _scales(table) * [sums[group] for group in GROUPS]
+            if column == 0:
+                result[row, :, len(tables) :] = _physics(kernels)
+    return result
+
+
+def _physics(kernels: Sequence[Kernel]) -> np.ndarray:
+    totals = np.zeros((len(GROUPS), 3))
+    for kernel in kernels:
+        group = kernel.kind if kernel.kind in GROUPS else "small"
+        work = work_of(kernel) or {"flops": 0, "bytes": 0}
+        totals[GROUPS.index(group)] += (work["flops"], work["bytes"], 1)
+    return totals
+
+
+def _leave_one_out(features: Features, contributions: np.ndarray, measured: np.ndarray) -> list[Agreement]:
+    """Foretell each sample from the others by transfer, by an additive model, and by the best single device."""
+    devices = contributions[:, :, : features.n_proxies]
+    groups, totals = devices.mean(axis=2), devices.sum(axis=1)
+    foretold = {method: measured.copy() for method in ("transfer", "additive", "best proxy")}
+    for k in range(len(measured)):
+        others = np.arange(len(measured)) != k
+        adapted = adapt_to(features, contributions[others], measured[others])
+        foretold["transfer"][k] = adapted.predict(contributions[[k]])[0][0]
+        base, weights = additive_baseline(groups[others], measured[others])
+        foretold["additive"][k] = base + groups[k] @ weights
+        proxy, intercept, slope = best_proxy(totals[others], measured[others])
+        foretold["best proxy"][k] = np.exp(intercept + slope * np.log(totals[k, proxy]))
+    return [_agreement(method, values, measured) for method, values in foretold.items()]
+
+
+def _agreement(method: str, foretold: np.ndarray, measured: np.ndarray) -> Agreement:
+    errors = np.abs(foretold / measured - 1)
+    logs = np.log(np.maximum(foretold / measured, 0.01))
+    return Agreement(
+        method, 100 * float(np.median(errors)), spearman(foretold, measured), float(np.sqrt(np.mean(np.square(logs))))
+    )
