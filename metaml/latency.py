@@ -10,6 +10,7 @@ import numpy as np
 import platformdirs
 
 from hw_cost import Cost, Device, LatencyTable, Measurement, TableError, measure_latency
+from hw_cost.runtimes import RuntimeMissing
 from hw_cost.shipped import SHIPPED, table_for
 from metaml.errors import UsageError
 from metaml.export import deployed_graph
@@ -42,18 +43,34 @@ class DeviceTable:
         return self.table.device.same_machine(self.table.device.now())
 
 
-def open_device(device: str, *, seconds: float = 15.0) -> DeviceTable:
+def device_here(*, runtime: str | None = None, precision: str | None = None, threads: int | None = None) -> Device:
+    """Return this machine with the settings given, and onnxruntime, fp32 and one thread for those that are not.
+
+    Raises:
+        UsageError: the runtime is not installed, or cannot be set so.
+    """
+    try:
+        return Device.here(runtime=runtime or "onnxruntime", precision=precision or "fp32", threads=threads or 1)
+    except (RuntimeMissing, ValueError) as error:
+        raise UsageError(str(error)) from error
+
+
+def open_device(device: str, *, seconds: float = 15.0, here: Device | None = None) -> DeviceTable:
     """Return the latency table of ``cpu`` (this machine), or the one in a file.
 
     Args:
         device: ``cpu`` or a path.
         seconds: time for adapting a shipped table to this machine at its first use.
+        here: this machine with its settings, for ``cpu``; onnxruntime in fp32 on one thread when None.
 
     Raises:
         UsageError: there is no such device or file.
     """
     if device == "cpu":
-        return DeviceTable(*table_for(Device.here(), cache_dir=latency_cache(), time_limit_s=seconds))
+        try:
+            return DeviceTable(*table_for(here or Device.here(), cache_dir=latency_cache(), time_limit_s=seconds))
+        except ValueError as error:
+            raise UsageError(str(error)) from error
     path = Path(device)
     if not path.is_file():
         raise UsageError(

@@ -13,6 +13,7 @@ import numpy as np
 from hw_cost.graph import OpGraph, Shape
 from hw_cost.kernels import Kernel
 from hw_cost.onnx_reader import OnnxModel
+from hw_cost.onnx_writer import input_dtype
 
 Feeds = Mapping[str, np.ndarray]
 """Input name -> rows, any number of them."""
@@ -59,6 +60,12 @@ class Profile:
         heavy = [step.precision for step in self.kernels if step.kernel.kind in HEAVY]
         present = Counter(heavy or [step.precision for step in self.kernels])
         return next((name for name in PRECISIONS if name in present), "fp32")
+
+
+def text_inputs(graph: OpGraph) -> set[str]:
+    """Return a name for inputs of text, which most runtimes cannot take, if the network has any."""
+    inputs = [name for name, data in graph.network.nodes(data=True) if "operation" not in data]
+    return {"text inputs"} if any(input_dtype(graph, name) == "string" for name in inputs) else set()
 
 
 PRECISIONS = ("int8", "fp16", "bf16", "fp32")
@@ -123,7 +130,7 @@ class Runtime(ABC):
         """Run a model on random rows under the runtime's own profiler; return what was executed."""
 
     def unsupported(self, graph: OpGraph) -> Sequence[str]:
-        """Return the operators of a network that the runtime cannot execute, sorted."""
+        """Return what the runtime cannot execute of a network: operators, or text inputs; sorted."""
         del graph
         return ()
 

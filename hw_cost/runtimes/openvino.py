@@ -12,7 +12,7 @@ from hw_cost.graph import BATCH, OpGraph, Parameter
 from hw_cost.kernels import Kernel, kernels_of
 from hw_cost.onnx_reader import OnnxModel, load_model
 from hw_cost.random_onnx import write_onnx
-from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime, RuntimeMissing
+from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime, RuntimeMissing, text_inputs
 from hw_cost.runtimes.feeds import random_feeds
 
 DTYPES = {"f32": "float", "f64": "double", "i64": "int64", "u8": "uint8"}
@@ -65,7 +65,7 @@ class OpenVino(Runtime):
 
     def unsupported(self, graph: OpGraph) -> list[str]:
         """Return the operators that OpenVINO's ONNX reader refuses; strings and trees are among them."""
-        return sorted({operation.op for operation in graph} & UNSUPPORTED)
+        return sorted(({operation.op for operation in graph} & UNSUPPORTED) | text_inputs(graph))
 
     def _compile(self, model: OnnxModel, batch: int, *, profiled: bool = False) -> tuple[Any, dict[str, str]]:
         """Return the compiled model, and name -> operator of the operations that it was compiled from."""

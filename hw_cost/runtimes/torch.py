@@ -16,7 +16,7 @@ from hw_cost.graph import BATCH, OpGraph
 from hw_cost.kernels import Kernel, kernels_of
 from hw_cost.onnx_reader import ELEMENT_TYPES, OnnxModel, load_model, read_onnx
 from hw_cost.random_onnx import write_onnx
-from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime, RuntimeMissing
+from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime, RuntimeMissing, text_inputs
 from hw_cost.runtimes.feeds import random_feeds
 from hw_cost.runtimes.torch_module import ALIASES, to_module
 from hw_cost.runtimes.torch_operators import OPERATORS
@@ -66,7 +66,7 @@ class Torch(Runtime):
 
     def unsupported(self, graph: OpGraph) -> list[str]:
         """Return the operators that torch is not called for here; those on strings and trees are among them."""
-        return sorted({operation.op for operation in graph} - set(OPERATORS) - ALIASES)
+        return sorted(({operation.op for operation in graph} - set(OPERATORS) - ALIASES) | text_inputs(graph))
 
 
 class TorchCuda(Torch):

@@ -9,6 +9,8 @@ import click
 
 from metaml.cli import options
 from metaml.cli.latency_adapt import adapt
+from metaml.cli.latency_checks import require_here, require_settings
+from metaml.cli.latency_profile import profile
 from metaml.cli.output import print_json
 from metaml.errors import SearchError, UsageError
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from metaml.latency import DeviceTable
 
 table_option = click.option("--table", default="cpu", show_default=True, help="File of a latency table, or cpu.")
+any_device_option = click.option(
+    "--any-device", is_flag=True, help="Use the table although it is of another device, version or setting."
+)
 batch_option = click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Rows of a call.")
 
 
@@ -28,18 +33,18 @@ def latency() -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="JSON file; default: where searches on this machine look.")
 @click.option("--time", "time_limit", type=options.Duration(), help="Default: 4 minutes, or 40 s for a quick build.")
 @click.option("--quick", is_flag=True, help="Measure fewer kernels.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of a prediction.")
+@options.runtime_options
 @options.seed_option
 @options.json_option
-def build(out: Path | None, time_limit: float | None, quick: bool, threads: int, seed: int, as_json: bool) -> None:
-    """Measure the kernels of this machine's onnxruntime and write its latency table.
+def build(out: Path | None, time_limit: float | None, quick: bool, seed: int, as_json: bool, **settings: Any) -> None:
+    """Measure the kernels that a runtime executes on this machine and write its latency table.
 
     A build that was stopped goes on where it was. Keep the machine quiet: a measurement that is too noisy is refused.
     """
-    from hw_cost import Device, TooNoisy, build_table
-    from metaml.latency import latency_cache
+    from hw_cost import TooNoisy, build_table
+    from metaml.latency import device_here, latency_cache
 
-    device = Device.here(threads=threads)
+    device = device_here(**settings)
     path = out or latency_cache() / f"{device.slug}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".partial.json")
@@ -47,6 +52,8 @@ def build(out: Path | None, time_limit: float | None, quick: bool, threads: int,
         table = build_table(
             device, quick=quick, time_limit_s=time_limit, progress=_progress(), resume=unfinished, seed=seed
         )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     except TooNoisy as error:
         raise SearchError(f"{error} What was measured is kept: run the same command again.") from error
     table.save(path)
@@ -65,10 +72,15 @@ def build(out: Path | None, time_limit: float | None, quick: bool, threads: int,
 @click.argument("model", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @table_option
 @batch_option
+@options.runtime_options
+@any_device_option
 @options.json_option
-def predict(model: Path, table: str, batch: int, as_json: bool) -> None:
+def predict(model: Path, table: str, batch: int, any_device: bool, as_json: bool, **settings: Any) -> None:
     """Predict the latency of an ONNX file."""
-    cost = _open(table).table.predict(model, batch=batch)
+    opened = _open(table, settings)
+    if not any_device:
+        require_settings(opened, **settings)
+    cost = opened.table.predict(model, batch=batch)
     answer: dict[str, Any] = {
         "latency_ms": cost.latency_ms,
         "interval_ms": [cost.low_ms, cost.high_ms],
@@ -91,21 +103,37 @@ def predict(model: Path, table: str, batch: int, as_json: bool) -> None:
 @table_option
 @batch_option
 @click.option("--time", "time_limit", type=options.Duration(), default="30s", show_default=True, help="For measuring.")
+@options.runtime_options
+@any_device_option
 @options.seed_option
 @options.json_option
-def validate(models: tuple[Path, ...], table: str, batch: int, time_limit: float, seed: int, as_json: bool) -> None:
+def validate(
+    models: tuple[Path, ...],
+    table: str,
+    batch: int,
+    time_limit: float,
+    any_device: bool,
+    seed: int,
+    as_json: bool,
+    **settings: Any,
+) -> None:
     """Measure networks and compare with what the table predicts.
 
     MODELS are ONNX files; without any, 40 random networks that no build has seen.
     """
     from hw_cost import TooNoisy
     from hw_cost import validate as run_validation
-    from hw_cost.networks import random_networks
+    from hw_cost.build import networks_for
     from hw_cost.random_onnx import write_onnx
 
-    fresh = [write_onnx(network.graph) for network in random_networks(0 if models else 40, seed=1_000_003 + seed)]
+    opened = _open(table, settings)
+    if not any_device:
+        require_settings(opened, **settings)
+        require_here(opened)
+    networks = networks_for(opened.table.runtime, 0 if models else 40, seed=1_000_003 + seed)
+    fresh = [write_onnx(network.graph) for network in networks]
     try:
-        verdict = run_validation(_open(table).table, [*models, *fresh], batch=batch, time_limit_s=time_limit, seed=seed)
+        verdict = run_validation(opened.table, [*models, *fresh], batch=batch, time_limit_s=time_limit, seed=seed)
     except TooNoisy as error:
         raise SearchError(str(error)) from error
     if as_json:
@@ -119,7 +147,7 @@ def validate(models: tuple[Path, ...], table: str, batch: int, time_limit: float
 @options.json_option
 def show(table: str, as_json: bool) -> None:
     """Say what a latency table is of, how it was made and how good it is."""
-    opened = _open(table)
+    opened = _open(table, {})
     content: dict[str, Any] = {
         "device": opened.table.device.to_json(),
         "kernels": len(opened.table.rows),
@@ -136,12 +164,12 @@ def show(table: str, as_json: bool) -> None:
     click.echo(f"{'certificate':>18s}  {_verdict(opened.table.certificate) if opened.table.certificate else 'none'}")
 
 
-def _open(table: str) -> DeviceTable:
-    from metaml.latency import open_device
+def _open(table: str, settings: dict[str, Any]) -> DeviceTable:
+    from metaml.latency import device_here, open_device
 
     if table != "cpu" and not Path(table).is_file():
         raise UsageError(f"There is no latency table {table}; make one with metaml latency build --out {table}.")
-    return open_device(table)
+    return open_device(table, here=device_here(**settings) if table == "cpu" else None)
 
 
 def _verdict(certificate: Any) -> str:
@@ -173,5 +201,5 @@ def _progress() -> Any:
     return report
 
 
-for command in (adapt,):
+for command in (adapt, profile):
     latency.add_command(command)

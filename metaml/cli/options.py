@@ -65,6 +65,16 @@ latency_options = together(
     click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Rows of one prediction."),
 )
 
+runtime_options = together(
+    click.option(
+        "--runtime",
+        type=click.Choice(["onnxruntime", "openvino", "torch", "torch-compile", "torch-cuda", "tensorrt"]),
+        help="What executes the network; default: onnxruntime, or the table's.",
+    ),
+    click.option("--precision", type=click.Choice(["fp32", "int8", "bf16"]), help="Default: fp32, or the table's."),
+    click.option("--threads", type=click.IntRange(min=1), help="Threads of a call; default: 1, or the table's."),
+)
+
 store_options = together(
     click.option(
         "--store", "store_url", help="Metadata store, a path or URL; by default one in your user data folder."
