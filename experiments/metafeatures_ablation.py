@@ -94,9 +94,8 @@ def regret_curves(names: list[str], contestant: Contestant) -> dict[str, pd.Data
 
 def nearest(distances: pd.Series[float]) -> FloatArray:
     """Equal weight for the `NEIGHBOURS` nearest tasks, and none for others; for all where all are equally far."""
-    near = (
-        distances.notna() if distances.nunique() <= 1 else distances.index.isin(distances.nsmallest(NEIGHBOURS).index)
-    )
+    known = distances.dropna()
+    near = distances.index.isin((known if known.nunique() <= 1 else known.nsmallest(NEIGHBOURS)).index)
     weights = np.asarray(near, dtype=float)
     return np.asarray(weights / weights.sum())
 
@@ -129,7 +128,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
 
     names = [name for name in table.index.unique(0) if name != PORTFOLIO][::-1]
     figure = Figure(figsize=(11, 0.42 * len(names) + 1.5), layout="constrained")
-    panels = figure.subplots(1, len(PROPOSALS), sharey=True)
+    panels = figure.subplots(1, len(PROPOSALS), sharex=True, sharey=True)
     for axes, n in zip(panels, PROPOSALS, strict=True):
         for k, label in enumerate(SHARES):
             part = table.xs((label, n), level=(1, 2)).loc[names]
@@ -140,7 +139,9 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         axes.set_title(f"{n} proposal{'s' if n > 1 else ''}")
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(axis="x", labelsize=8)
-    panels[0].legend(title=f"{NEIGHBOURS} nearest tasks have", fontsize=8, title_fontsize=8, loc="upper left")
+    handles, _ = panels[0].get_legend_handles_labels()
+    labels = [f"the {NEIGHBOURS} nearest tasks have {label}" for label in SHARES]
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(SHARES), fontsize=9)
     figure.supxlabel("regret minus that of the portfolio of all tasks (left of 0: the measure helps), 95 % interval")
     figure.savefig(path, dpi=100)
 

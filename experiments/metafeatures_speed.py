@@ -63,7 +63,7 @@ def growth() -> pd.DataFrame:
     """Seconds of the default and of all groups as rows, columns and classes grow."""
     shapes = [(n, 20, 2) for n in (100, 1000, 10_000, 100_000)]
     shapes += [(1000, d, 2) for d in (100, 1000, 10_000)] + [(1000, 20, k) for k in (10, 100, 500)]
-    shapes += [(50_000, 100, 2), (50_000, 300, 2)]
+    shapes += [(50_000, 100, 2), (50_000, 300, 2), (5000, 300, 4999)]
     rows = []
     for n, d, k in shapes:
         X, y = random_table(n, d, k)

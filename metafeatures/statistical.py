@@ -6,6 +6,7 @@ All values are of the sample. Covariances and correlations take missing cells at
 from __future__ import annotations
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from metafeatures.columns import FloatArray, IntArray
 from metafeatures.discriminant import class_means, log_homogeneity
@@ -22,6 +23,7 @@ TRIM = 0.2
 WHISKER = 1.5
 SIGNIFICANCE = 0.05
 MAD_TO_SD = 1.4826
+MAX_TIES = 100
 
 
 @metafeature(source=ENGELS, summaries=MEAN_SD)
@@ -207,14 +209,17 @@ def roy_root(table: Table) -> float:
 
 @metafeature(source=ALI)
 def gravity(table: Table) -> float:
-    """Distance between the centres of the largest and the smallest class; averaged over ties of their sizes."""
+    """Distance between the centres of the largest and the smallest class; averaged over ties of their sizes.
+
+    Of more than `MAX_TIES` classes of one size, so many are taken.
+    """
     counts = np.bincount(table.classes)
     if counts.size < 2 or not table.p:
         return np.nan
     means = class_means(table.centred, table.classes, counts.size)
-    largest, smallest = np.flatnonzero(counts == counts.max()), np.flatnonzero(counts == counts.min())
-    distances = [np.linalg.norm(means[a] - means[b]) for a in largest for b in smallest if a != b]
-    return float(np.mean(distances))
+    largest, smallest = (np.flatnonzero(counts == size)[:MAX_TIES] for size in (counts.max(), counts.min()))
+    distances = cdist(means[largest], means[smallest])
+    return float(distances[largest[:, None] != smallest].mean())
 
 
 @metafeature(source=MICHIE)

@@ -21,6 +21,7 @@ MAX_ROWS = 5000
 MAX_COLUMNS = 300
 MAX_ENCODED = 500
 MODEL_ROWS = 1000
+MODEL_WORK = 2e7
 HEAD = 1000
 MAX_DUMMIES = 20
 TARGET_BINS = 10
@@ -259,7 +260,8 @@ class Table:
 
         ``(m, at most MAX_ENCODED)``; at most `MAX_DUMMIES` dummies a column, a missing category is all zeros.
         """
-        matrices = [self.standardised]
+        with np.errstate(all="ignore"):  # columns that are empty or overflow are 0
+            matrices = [self.standardised]
         room = MAX_ENCODED - self.standardised.shape[1]
         for symbols in self.symbols.T:
             width = min(symbols.max(initial=-1) + 1, MAX_DUMMIES, room)
@@ -276,21 +278,32 @@ class Table:
         values, vectors = np.linalg.eigh(X.T @ X / self.m)
         return np.maximum(values[::-1], 0.0), np.asarray(X @ vectors[:, -1])
 
+    @property
+    def model_rows(self) -> int:
+        """How many rows a model is fitted to: `MODEL_ROWS`, or fewer, lest rows x classes x columns pass `MODEL_WORK`.
+
+        Trees take time in proportion to that product; r rows hold at most r classes.
+        """
+        width = max(self.encoded.shape[1], 1)
+        affordable = max(MODEL_WORK / (width * max(self.k, 1)), (MODEL_WORK / width) ** 0.5)
+        return min(self.m, MODEL_ROWS, int(affordable))
+
     @cached_property
     def tree(self) -> Tree:
-        """An unpruned decision tree, grown on at most `MODEL_ROWS` rows of `encoded`."""
+        """An unpruned decision tree, grown on `model_rows` rows of `encoded`."""
         target = self.classes if self.is_classification else self.values
-        return Tree.grow(self.encoded[:MODEL_ROWS], target[:MODEL_ROWS], classify=self.is_classification)
+        rows = self.model_rows
+        return Tree.grow(self.encoded[:rows], target[:rows], classify=self.is_classification)
 
     @cached_property
     def landmarks(self) -> Landmarks:
-        """Simple learners, cross-validated on at most `MODEL_ROWS` rows of `encoded`."""
-        return self._landmarks(MODEL_ROWS)
+        """Simple learners, cross-validated on `model_rows` rows of `encoded`."""
+        return self._landmarks(self.model_rows)
 
     @cached_property
     def sub_landmarks(self) -> Landmarks:
         """The same learners on a quarter of those rows."""
-        return self._landmarks(min(self.m, MODEL_ROWS) // 4)
+        return self._landmarks(self.model_rows // 4)
 
     def _landmarks(self, rows: int) -> Landmarks:
         target = self.classes.astype(np.float64) if self.is_classification else self.values

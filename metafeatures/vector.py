@@ -61,7 +61,8 @@ def describe(
         X: ``(n, d)``; columns of any dtype, missing and infinite cells allowed.
         y: the target, by position; rows without one are left out.
         groups: which groups of features, out of `ALL_GROUPS` and `NAMED_SETS`; None: `DEFAULT_GROUPS`.
-        time_limit: seconds for the whole call; what a group has not computed within its share is nan.
+        time_limit: seconds for the whole call; what a group has not computed within its share is nan. Reading the table
+            counts, but is not cut short, nor is a single feature.
         seed: of the sample.
         task_type: None: found out from ``y`` (`metafeatures.target.infer_task_type`).
         max_rows: size of the sample.

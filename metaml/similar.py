@@ -63,10 +63,10 @@ def similar_tasks(
     views = stored_views(store, errors, {metafeatures.VERSION, SIMILARITIES[by].key()})
     views.pop(task.fingerprint, None)
     target = view(vectors, observed(errors, task.fingerprint))
-    distances = SIMILARITIES[by]().fit(views, errors).distances(target).dropna().sort_values(kind="stable")
+    distances = SIMILARITIES[by]().fit(views).distances(target).dropna().sort_values(kind="stable")
     if distances.empty:
         raise StoreError(_nothing_to_compare(by, store, views, target))
-    reasons = StatisticalDistance().fit(views, errors)
+    reasons = StatisticalDistance().fit(views)
     tasks = store.tasks()
     return {
         "by": by,

@@ -65,7 +65,7 @@ def remember(store: Store, task: Task) -> Vectors:
     if not missing:
         return vectors
     table = _table(task)
-    computed = {version: _COMPUTE[version](task, table) for version in missing}
+    computed = {version: vector for version in missing if (vector := _computed(version, task, table)) is not None}
     lasting = {version: vector for version, vector in computed.items() if not vector.attrs.get("unfinished")}
     try:
         store.add_task(task_record(task))
@@ -74,6 +74,14 @@ def remember(store: Store, task: Task) -> Vectors:
     except StoreError as error:
         logger.info("the description of %s is not kept: %s", task.name, error)
     return vectors | computed
+
+
+def _computed(version: str, task: Task, table: metafeatures.Table) -> pd.Series[float] | None:
+    try:
+        return _COMPUTE[version](task, table)
+    except Exception:  # a description must never end a search
+        logger.warning("the description %s of %s failed and is left out", version, task.name, exc_info=True)
+        return None
 
 
 def view(vectors: Mapping[str, pd.Series[float]], errors: Mapping[str, float] | None = None) -> TaskView:

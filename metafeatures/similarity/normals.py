@@ -39,9 +39,9 @@ class ClassNormals:
     def from_vector(cls, vector: pd.Series[float]) -> ClassNormals:
         """Read what `to_vector` wrote; entries that are nan (of classes that other tasks have) are passed over."""
         values = vector.dropna().astype(np.float64)
-        k = int(values.index.str.endswith(".weight").sum())
-        numbers = np.asarray(values, dtype=np.float64).reshape(k, -1)
-        d = int(values.index.str.startswith("c0.mean.").sum())
+        k = sum(str(name).endswith(".weight") for name in values.index)
+        d = sum(str(name).startswith("c0.mean.") for name in values.index)
+        numbers = np.asarray(values, dtype=np.float64).reshape(k, 1 + d + d * (d + 1) // 2)
         covariances = np.zeros((k, d, d))
         rows, columns = np.tril_indices(d)
         covariances[:, rows, columns] = covariances[:, columns, rows] = numbers[:, 1 + d :]
@@ -105,7 +105,7 @@ class NormalsDistance(Similarity):
 
     def supports(self, view: TaskView) -> bool:
         """Whether the classes were described."""
-        return self.name in view.vectors
+        return self.name in view.vectors and bool(view.vectors[self.name].notna().any())
 
     def _fit(self, tasks: Mapping[str, TaskView], errors: pd.DataFrame | None) -> None:
         self._normals = {name: ClassNormals.from_vector(view.vectors[self.name]) for name, view in tasks.items()}

@@ -26,7 +26,7 @@ MEASURES = ("statistical", "normals", "dataset2vec", "text", "performance")
     "--by",
     type=click.Choice(MEASURES),
     show_default=MEASURES[0],
-    help="What likeness means: metafeatures weighted by what mattered so far; class distributions; "
+    help="What likeness means: metafeatures, each of the same weight; class distributions; "
     "Dataset2Vec; words of names; "
     "or the results so far.",
 )

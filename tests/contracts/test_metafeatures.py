@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import metafeatures
+from metafeatures.similarity import SIMILARITIES, ClassNormals, TaskView, class_normals, cloud_of, dataset2vec
 from metafeatures.target import infer_task_type
 
 GROUPS = (*metafeatures.ALL_GROUPS, "fusi")
@@ -62,6 +63,8 @@ def tables(draw, min_rows=0):
     X = pd.concat([draw(series(n, kind)) for kind in kinds], axis=1) if kinds else pd.DataFrame(index=range(n))
     if kinds:
         X.columns = pd.Index(names, dtype=object)
+        if draw(st.booleans()):
+            X = pd.concat([X, X.iloc[:, :1]], axis=1)  # the same column twice
     return X, draw(series(n, draw(TARGETS)))
 
 
@@ -112,3 +115,22 @@ def test_every_metafeature_says_where_it_comes_from(name):
     assert feature.source
     assert feature.function.__doc__
     assert feature.group in (*GROUPS, "autosklearn")
+
+
+@RELAXED
+@given(table=tables())
+def test_any_table_has_a_place_among_others(table):
+    X, y = table
+    read = metafeatures.Table(X, y)
+    cloud = cloud_of(read)
+    normals = class_normals(cloud)
+    vector = normals.to_vector()
+    assert np.isfinite(vector).all()
+    assert normals.weights.sum() == pytest.approx(float(len(cloud.points) > 0))
+    assert ClassNormals.from_vector(vector).weights.tolist() == normals.weights.tolist()
+    place = dataset2vec.embed(read)
+    assert np.isfinite(place).all() or place.isna().all()
+    view = TaskView(cloud=cloud, vectors={"normals": vector, "dataset2vec": place})
+    for name in ("transport", "normals", "dataset2vec"):
+        distance = SIMILARITIES[name]().fit({"itself": view}).distances(view)["itself"]
+        assert np.isnan(distance) or distance == pytest.approx(0, abs=1e-5)
