@@ -10,6 +10,7 @@ import click
 from metaml.cli import options
 from metaml.cli.latency_adapt import adapt
 from metaml.cli.latency_checks import require_here, require_settings
+from metaml.cli.latency_import import import_
 from metaml.cli.latency_profile import profile
 from metaml.cli.output import print_json
 from metaml.errors import SearchError, UsageError
@@ -201,5 +202,5 @@ def _progress() -> Any:
     return report
 
 
-for command in (adapt, profile):
+for command in (adapt, import_, profile):
     latency.add_command(command)
