@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hw_cost.graph import BATCH, OpGraph, Parameter
+from hw_cost.graph import BATCH, OpGraph, Parameter, Shape
 from hw_cost.kernels import Kernel, kernels_of
 from hw_cost.onnx_reader import OnnxModel, load_model
 from hw_cost.random_onnx import write_onnx
@@ -20,6 +20,8 @@ DTYPES = {"f32": "float", "f64": "double", "i64": "int64", "u8": "uint8"}
 PRECISION_NAMES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
 ACTIVATIONS = ("Relu", "Gelu", "Sigmoid", "Tanh", "Swish", "HSwish", "Clamp", "Elu")
 """OpenVINO operations that are worth telling apart when a heavy kernel has one fused into it."""
+ONNX_NAMES = {"Clamp": "Clip", "HSwish": "HardSwish", "Swish": "Sigmoid"}
+"""OpenVINO's name of an activation -> that of ONNX, where they differ."""
 UNSUPPORTED = {"LabelEncoder", "TreeEnsembleRegressor", "TreeEnsembleClassifier", "TreeEnsemble"}
 
 
@@ -122,11 +124,37 @@ def _executed(compiled: Any, operators: Mapping[str, str], times: Mapping[str, f
             fused = [operators.get(original, "") for original in facts["originalLayersNames"].split(",")]
             activation = next((operator for operator in fused if operator in ACTIVATIONS and operator != layer), None)
             sources = [names[port.get_source_output().get_node().get_friendly_name()] for port in node.inputs()]
-            names[name] = graph.add(f"{layer}:{activation}" if activation else layer, *sources, output=shape)
+            if layer == "Convolution":
+                names[name] = _add_convolution(graph, sources, shape, activation)
+            else:
+                names[name] = graph.add(f"{layer}:{activation}" if activation else layer, *sources, output=shape)
             steps.append((times.get(name), PRECISION_NAMES.get(facts["runtimePrecision"], "fp32")))
     call, *kernels = kernels_of(graph, operations=graph)
     told = [Executed(kernel, *step) for kernel, step in zip(kernels, steps, strict=True)]
     return [Executed(call, None, "fp32"), *told]
+
+
+def _add_convolution(graph: OpGraph, sources: list[str | Parameter], shape: Shape, activation: str | None) -> str:
+    """Append a convolution as ONNX describes it; OpenVINO keeps groups as an axis of the weights, and tells no strides.
+
+    Strides are those that make the output, paddings half of the window less one.
+    """
+    image, weight, *others = sources
+    if not isinstance(image, str) or not isinstance(weight, Parameter):
+        return graph.add("ConvolutionOfActivations", *sources, output=shape)
+    space = shape[2:]
+    group = weight.shape[0] if len(weight.shape) == len(shape) + 1 else 1
+    n_out, n_in = shape[1], weight.shape[-len(space) - 1]
+    window = weight.shape[-len(space) :]
+    lengths = graph.network.nodes[image]["shape"][2:]
+    attributes = {
+        "group": group,
+        "strides": [max(1, round(into / out)) for into, out in zip(lengths, space, strict=True)],
+        "pads": [(length - 1) // 2 for length in window] * 2,
+        **({"activation": ONNX_NAMES.get(activation, activation)} if activation else {}),
+    }
+    op = "GroupConvolution" if group > 1 else "Convolution"
+    return graph.add(op, image, Parameter(weight.name, (n_out, n_in, *window)), *others, output=shape, **attributes)
 
 
 def _fixed(shape: Any, batch: int) -> list[int]:

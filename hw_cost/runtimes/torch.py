@@ -31,7 +31,6 @@ class Torch(Runtime):
     """torch calling one operation after the other ("eager") on the processor: nothing is fused."""
 
     name = "torch"
-    isolates = True
     target: ClassVar[str] = "cpu"
     """Where tensors live, in torch's words."""
 
@@ -95,7 +94,6 @@ class TorchCompiled(Torch):
     """
 
     name = "torch-compile"
-    isolates = False
     tells_sizes = False
 
     def open(self, model: OnnxModel, *, batch: int = 1, optimise: bool = True) -> TorchModel:
