@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
+import onnxruntime as ort
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -28,7 +30,7 @@ def quantise(model: OnnxModel, feeds: Iterable[Feeds]) -> onnx.ModelProto:
         model: a floating-point model; it is not changed.
         feeds: batches of rows to calibrate on.
     """
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, _quiet():
         plain, prepared, quantised = (Path(folder) / f"{name}.onnx" for name in ("plain", "prepared", "quantised"))
         onnx.save(load_model(model), plain)
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)  # a batch normalisation goes into its convolution
@@ -42,6 +44,16 @@ def quantise(model: OnnxModel, feeds: Iterable[Feeds]) -> onnx.ModelProto:
             weight_type=QuantType.QInt8,
         )
         return onnx.load(quantised)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep onnxruntime from warning of each constant that the tool leaves unused."""
+    ort.set_default_logger_severity(3)
+    try:
+        yield
+    finally:
+        ort.set_default_logger_severity(2)
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
