@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -11,10 +10,13 @@ from typing import Any
 
 from hw_cost.devices import Device
 from hw_cost.kernels import SIZE_NAMES, Kernel
+from hw_cost.table_checks import of_another_unit
 
 FORMAT, SCHEMA_VERSION = "metaml latency table", 1
 GROUPS = ("dense", "trees", "small")
 """Kernels that a correction scales on their own: those of the kinds dense and trees, and all others."""
+LARGEST = 1e18
+"""No number of a table is as large as this."""
 UNITS = {"latency": "us", "working_set": "bytes", "bytes": "bytes"}
 
 
@@ -87,26 +89,60 @@ def read_document(path: str | Path) -> dict[str, Any]:
     """
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # also of damaged text and of numbers that are too long
         raise TableError(f"{path} is not a complete JSON file: {error}") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise TableError(f"{path} is not a latency table: its 'format' must be {FORMAT!r}")
     version = document.get("schema_version")
     if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
-        raise TableError(f"{path} has schema version {version!r}, this program reads 1 to {SCHEMA_VERSION}")
+        raise TableError(
+            f"{path} has schema version {version!r}, this program reads 1 to {SCHEMA_VERSION}. "
+            "Please update metaml, or build the table again."
+        )
     if document.get("units") != UNITS:
         raise TableError(f"{path} must have units {UNITS}, got {document.get('units')}")
     try:
-        return {
-            "device": Device.from_json(document["device"]),
+        fields_read = {
+            "device": _read_device(path, document["device"]),
             "rows": _read_rows(path, document["kernels"]),
             "correction": _read_correction(path, document["correction"]),
-            "reference_us": float(document["reference_us"]),
+            "reference_us": document["reference_us"],
             "certificate": document["certificate"],
             "provenance": document["provenance"],
         }
     except KeyError as error:
         raise TableError(f"{path} lacks the field {error}") from error
+    if not _is_number(document["reference_us"]) or document["reference_us"] < 0:
+        raise TableError(f"{path}: reference_us must be at least 0, got {document['reference_us']!r}")
+    certificate, provenance = document["certificate"], document["provenance"]
+    if certificate is not None and not (isinstance(certificate, dict) and all(map(_is_number, certificate.values()))):
+        raise TableError(f"{path}: the certificate must be null or names with numbers, got {certificate!r}")
+    if not isinstance(provenance, dict):
+        raise TableError(f"{path}: the provenance must be names with values, got {provenance!r}")
+    return fields_read
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) < LARGEST  # neither nan nor infinite
+
+
+def _read_device(path: str | Path, value: Any) -> Device:
+    if not isinstance(value, dict):
+        raise TableError(f"{path}: the device must be names with values, got {value!r}")
+    try:
+        device = Device.from_json(value)
+    except ValueError as error:
+        raise TableError(f"{path}: {error}") from error
+    told = [device.cpu, device.cpu_signature, device.architecture, device.os, device.runtime, device.runtime_version]
+    if not all(isinstance(text, str) for text in (*told, device.precision)):
+        raise TableError(
+            f"{path}: cpu, architecture, os, runtime, its version and precision of the device must be texts"
+        )
+    if not isinstance(device.threads, int) or isinstance(device.threads, bool) or device.threads < 1:
+        raise TableError(f"{path}: threads of the device must be a whole number, at least 1, got {device.threads!r}")
+    return device
 
 
 def _read_rows(path: str | Path, values: Any) -> tuple[Row, ...]:
@@ -120,6 +156,12 @@ def _read_rows(path: str | Path, values: Any) -> tuple[Row, ...]:
             raise TableError(f"{path}, kernel {position}: {key} is there already as kernel {seen[key]}")
         seen[key] = position
         rows.append(row)
+    if (stranger := of_another_unit(rows)) is not None:
+        row = rows[stranger]
+        raise TableError(
+            f"{path}, kernel {stranger + 1}, {row.kernel}: {row.latency_us:g} us is out of proportion to kernels of "
+            f"similar sizes; is it in another unit? Latencies are in {UNITS['latency']}."
+        )
     return tuple(rows)
 
 
@@ -128,16 +170,16 @@ def _read_row(where: str, value: Any) -> Row:
         kernel = Kernel(str(value["op"]), {str(name): size for name, size in value["sizes"].items()})
         figures = {name: value[name] for name in ("latency", "low", "high")}
         blocks = int(value["blocks"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise TableError(f"{where}: must have op, sizes, latency, low, high and blocks; problem: {error!r}") from error
     where = f"{where}, {kernel}"
     expected = SIZE_NAMES[kernel.kind]
     if tuple(kernel.sizes) != expected:
         raise TableError(f"{where}: sizes must be {list(expected)}")
-    if any(not isinstance(size, int) or isinstance(size, bool) or size < 0 for size in kernel.sizes.values()):
+    if any(not isinstance(size, int) or not _is_number(size) or size < 0 for size in kernel.sizes.values()):
         raise TableError(f"{where}: sizes must be whole numbers, at least 0")
     for name, figure in figures.items():
-        if not isinstance(figure, (int, float)) or isinstance(figure, bool) or not math.isfinite(figure) or figure <= 0:
+        if not _is_number(figure) or figure <= 0:
             raise TableError(f"{where}: {name} must be a positive number of microseconds, got {figure!r}")
     if not figures["low"] <= figures["latency"] <= figures["high"]:
         raise TableError(f"{where}: latency must lie between low and high, got {figures}")
@@ -150,6 +192,6 @@ def _read_correction(path: str | Path, value: Mapping[str, Any]) -> Correction:
         numbers = (correction.base_us, correction.spread, *(correction.scales[group] for group in GROUPS))
     except (TypeError, KeyError) as error:
         raise TableError(f"{path}: the correction must have {[f.name for f in fields(Correction)]}") from error
-    if not all(math.isfinite(number) for number in numbers) or min(numbers[1:]) <= 0:
+    if not all(map(_is_number, (*numbers, correction.networks))) or min(numbers[1:]) <= 0:
         raise TableError(f"{path}: the correction must be finite with positive scales and spread, got {correction}")
     return correction

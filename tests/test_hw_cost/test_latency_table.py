@@ -1,15 +1,18 @@
 import json
 import math
 import pickle
+from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hw_cost.graph import BATCH, OpGraph
 from hw_cost.random_onnx import write_onnx
 from hw_cost.table import LatencyTable
 from hw_cost.table_format import GROUPS, Correction, TableError
 
-from .conftest import make_table, perceptron
+from .conftest import make_table, perceptron, row
 
 
 def test_a_network_costs_the_sum_of_its_kernels(table):
@@ -157,3 +160,47 @@ def test_a_truncated_table_is_refused(table, tmp_path):
     path.write_text(path.read_text()[:-200])
     with pytest.raises(TableError, match="not a complete JSON file"):
         LatencyTable.load(path)
+
+
+def places(value, path=()):
+    """Every place in a JSON document."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, part in inside for place in places(part, (*path, key)))]
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.text(max_size=5), parts, max_size=3),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_damage_is_told_in_one_line_or_does_no_harm(table, tmp_path, data):
+    path = tmp_path / "t.json"
+    table.save(path)
+    document = json.loads(path.read_text())
+    *way, last = data.draw(st.sampled_from(places(document)[1:]))
+    target = document
+    for key in way:
+        target = target[key]
+    target[last] = data.draw(VALUES)
+    path.write_text(json.dumps(document))
+    try:
+        damaged = LatencyTable.load(path)
+    except TableError as error:
+        assert "\n" not in str(error)
+        assert str(path) in str(error)
+        return
+    cost = damaged.compose([damaged.kernel_cost(row.kernel) for row in table.rows])
+    assert 0 < cost.low_ms <= cost.latency_ms <= cost.high_ms < math.inf
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_a_row_in_another_unit_is_named(table, tmp_path, factor):
+    rows = [*table.rows]
+    rows[9] = row("Gemm", factor * rows[9].latency_us, **rows[9].kernel.sizes)
+    replace(table, rows=tuple(rows)).save(tmp_path / "t.json")
+    with pytest.raises(TableError, match=r"kernel 10, Gemm\(.*another unit"):
+        LatencyTable.load(tmp_path / "t.json")
