@@ -92,7 +92,7 @@ def trained() -> Dataset2Vec:
     """The network with the weights that ship."""
     network = Dataset2Vec()
     network.load_state_dict(load_file(WEIGHTS))
-    return network.eval()
+    return network.eval().requires_grad_(requires_grad=False)
 
 
 def embed(table: Table, *, seed: int = 0, network: Dataset2Vec | None = None) -> pd.Series[float]:
@@ -105,9 +105,10 @@ def embed(table: Table, *, seed: int = 0, network: Dataset2Vec | None = None) ->
     vector = np.full(DIMENSIONS, np.nan)
     if X.size:
         rng = np.random.default_rng(seed)
+        network = network or trained()
         with torch.inference_mode():
             patches = [draw_patch(X, Y, rng=rng) for _ in range(PATCHES)]
-            vector = (network or trained())(patches).mean(dim=0).double().numpy()
+            vector = network(patches).mean(dim=0).double().numpy()
     return pd.Series(vector, [f"d2v.{i}" for i in range(DIMENSIONS)])
 
 

@@ -8,8 +8,10 @@ import numpy as np
 
 from metafeatures.columns import FloatArray
 
-MAX_ITERATIONS = 2000
-TOLERANCE = 1e-6
+MAX_ITERATIONS = 1000
+RELAXATION = 1.7
+"""Exponent of the updates: above 1 they overshoot, which takes a fraction of the iterations (Thibault et al. 2021)."""
+TOLERANCE = 1e-5
 """Largest total deviation of the plan's row sums; the cost is then right to about its square."""
 LARGEST = 1e50
 """Scalings above this, or below its inverse, are moved into the potentials, lest they overflow."""
@@ -28,7 +30,7 @@ def sinkhorn_divergence(between: FloatArray, source: FloatArray, target: FloatAr
         target: costs within the target, ``(m, m)``.
         epsilon: strength of the entropy, in the unit of the costs.
     """
-    own = entropic_cost(source, epsilon=epsilon) + entropic_cost(target, epsilon=epsilon)
+    own = entropic_self_cost(source, epsilon=epsilon) + entropic_self_cost(target, epsilon=epsilon)
     return max(entropic_cost(between, epsilon=epsilon) - own / 2, 0.0)
 
 
@@ -44,11 +46,11 @@ def entropic_cost(costs: FloatArray, *, epsilon: float) -> float:
     n, m = costs.shape
     f = costs.min(axis=1)
     g = (costs - f[:, None]).min(axis=0)  # now every row and column of the kernel holds a 1
-    kernel, v = _kernel(costs, f, g, epsilon), np.ones(m)
+    kernel, u, v = _kernel(costs, f, g, epsilon), np.ones(n), np.ones(m)
     row_means = kernel.mean(axis=1)
     for _ in range(MAX_ITERATIONS):
-        u = 1 / row_means
-        v = n / (u @ kernel)
+        u = u ** (1 - RELAXATION) * row_means**-RELAXATION
+        v = v ** (1 - RELAXATION) * (u @ kernel / n) ** -RELAXATION
         row_means = kernel @ v / m
         if np.abs(u * row_means - 1).mean() < TOLERANCE:
             break
@@ -58,7 +60,25 @@ def entropic_cost(costs: FloatArray, *, epsilon: float) -> float:
             row_means = kernel.mean(axis=1)
     else:
         logger.info("entropic transport has not converged after %d iterations", MAX_ITERATIONS)
-    return float(np.mean(f + epsilon * np.log(u)) + np.mean(g + epsilon * np.log(v)))
+    excess = np.mean(u * row_means) - 1  # mass of the plan above 1: with it, errors of the potentials count squared
+    return float(np.mean(f + epsilon * np.log(u)) + np.mean(g + epsilon * np.log(v)) - epsilon * excess)
+
+
+def entropic_self_cost(costs: FloatArray, *, epsilon: float) -> float:
+    """`entropic_cost` of a set to itself, whose potentials are equal: a few geometric means of two iterates find them.
+
+    >>> round(entropic_self_cost(np.array([[0.0, 9.0], [9.0, 0.0]]), epsilon=0.01), 4)
+    0.0069
+    """
+    n = len(costs)
+    kernel, u = np.exp(-costs / epsilon), np.ones(n)
+    row_means = kernel.mean(axis=1)
+    for _ in range(MAX_ITERATIONS):
+        u = np.sqrt(u / row_means)
+        row_means = kernel @ u / n
+        if np.abs(u * row_means - 1).mean() < TOLERANCE:
+            break
+    return float(epsilon * (2 * np.mean(np.log(u)) - np.mean(u * row_means) + 1))
 
 
 def _kernel(costs: FloatArray, f: FloatArray, g: FloatArray, epsilon: float) -> FloatArray:

@@ -76,7 +76,7 @@ def trained() -> Probe:
     """The probe with the weights that ship."""
     probe = Probe()
     probe.load_state_dict(load_file(WEIGHTS))
-    return probe.eval()
+    return probe.eval().requires_grad_(requires_grad=False)
 
 
 def embed(images: NDArray[Any], labels: NDArray[Any], *, seed: int = 0, probe: Probe | None = None) -> pd.Series[float]:
