@@ -241,13 +241,14 @@ def _rows(bench: Bench, probes: Iterable[Probe]) -> dict[str, Row]:
             whole = bench.measurement(str(probed.kernel)) if probed.copies else call
         except TooNoisy:
             continue
-        row = _row(probed, whole, call)
+        row = kernel_row(probed, whole, call)
         if row.latency_us > 0 and row.low_us > 0:
             rows[str(probed.kernel)] = row
     return rows
 
 
-def _row(probed: Probe, whole: Measurement, call: Measurement) -> Row:
+def kernel_row(probed: Probe, whole: Measurement, call: Measurement) -> Row:
+    """Return the row of a kernel: the probe's time less that of its call, shared among the copies."""
     if not probed.copies:
         return Row(probed.kernel, 1e3 * whole.median_ms, 1e3 * whole.low_ms, 1e3 * whole.high_ms, whole.n)
     ends = (whole.median_ms - call.median_ms, whole.low_ms - call.high_ms, whole.high_ms - call.low_ms)

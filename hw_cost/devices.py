@@ -7,11 +7,11 @@ import platform
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import psutil
 
+from hw_cost.fingerprint import cpu_name, cpu_signature, governor, load
 from hw_cost.runtimes import Runtime, find_runtime
 
 IDENTITY = ("cpu", "cpu_signature", "architecture", "runtime", "runtime_version", "threads", "precision", "os")
@@ -53,8 +53,8 @@ class Device:
         program = find_runtime(runtime)(threads=threads, precision=precision)
         frequency = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
         return cls(
-            cpu=_cpu_name(),
-            cpu_signature=_cpu_signature(),
+            cpu=cpu_name(),
+            cpu_signature=cpu_signature(),
             architecture=platform.machine(),
             cores=os.cpu_count() or 1,
             memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
@@ -63,9 +63,9 @@ class Device:
             runtime_version=program.version(),
             threads=threads,
             precision=precision,
-            governor=_governor(),
+            governor=governor(),
             frequency_mhz=round(frequency.current, 0) if frequency else None,
-            load=_load(),
+            load=load(),
             python=platform.python_version(),
         )
 
@@ -108,38 +108,3 @@ class Device:
         words = re.sub(r"\((r|tm|c)\)|cpu|processor|@.*", " ", self.cpu.lower())
         cpu = "-".join(re.findall(r"[a-z0-9]+", words)) or self.architecture
         return f"{cpu}-{self.cpu_signature}-{self.runtime}-{self.runtime_version}-{self.threads}thread-{self.precision}"
-
-
-def _cpu_info() -> dict[str, str]:
-    """Fields of the first processor in /proc/cpuinfo; empty where there is no such file."""
-    path = Path("/proc/cpuinfo")
-    if not path.exists():
-        return {}
-    first = path.read_text(errors="replace").split("\n\n")[0]
-    pairs = (line.split(":", 1) for line in first.splitlines() if ":" in line)
-    return {name.strip(): value.strip() for name, value in pairs}
-
-
-def _cpu_name() -> str:
-    info = _cpu_info()
-    return info.get("model name") or info.get("Model") or platform.processor() or platform.machine()
-
-
-def _cpu_signature() -> str:
-    info = _cpu_info()
-    numbers = [info.get(name, "") for name in ("cpu family", "model", "stepping", "CPU part", "CPU variant")]
-    return "-".join([number for number in numbers if number] + _largest_cache()) or "unknown"
-
-
-def _largest_cache() -> list[str]:
-    sizes = sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"))
-    return [sizes[-1].read_text().strip().lower()] if sizes else []
-
-
-def _governor() -> str | None:
-    path = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-    return path.read_text().strip() if path.exists() else None
-
-
-def _load() -> float | None:
-    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None

@@ -9,11 +9,12 @@ from itertools import cycle
 
 import numpy as np
 import psutil
-from onnx import TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from hw_cost.bench import Call
 from hw_cost.runtimes import Feeds, OnnxRuntime, OpenModel
 
+REFERENCE_WIDTH = 96
 N_BATCHES = 32
 """Different batches that a measurement cycles through: one row over and over would teach the branch predictor."""
 
@@ -34,24 +35,24 @@ def caller(model: OpenModel, rows: Feeds, batch: int) -> Call:
 
 
 def reference_call() -> Call:
-    """Return the reference: four dense layers of width 96, some 10 microseconds, the same on every machine.
+    """Return the call of the reference network; onnxruntime runs it on one thread, whatever is measured beside it."""
+    model = OnnxRuntime().open(reference_model())
+    feeds = {"x": np.random.default_rng(0).normal(size=(1, REFERENCE_WIDTH)).astype(np.float32)}
+    return lambda: model.run(feeds)
 
-    onnxruntime runs it on one thread, whatever is measured beside it.
-    """
-    width, n_layers = 96, 4
-    random = np.random.default_rng(0)
+
+def reference_model(n_layers: int = 4) -> ModelProto:
+    """Return the reference: four dense layers of width 96, some 10 microseconds, the same on every machine."""
+    width, random = REFERENCE_WIDTH, np.random.default_rng(0)
     names = ["x", *(f"h{layer}" for layer in range(n_layers))]
     weights = [
         numpy_helper.from_array((random.normal(size=(width, width)) / width**0.5).astype(np.float32), f"w{layer}")
         for layer in range(n_layers)
     ]
     nodes = [helper.make_node("MatMul", [names[i], f"w{i}"], [names[i + 1]]) for i in range(n_layers)]
-    shape = [1, width]
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in (names[0], names[-1])]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, width]) for name in (names[0], names[-1])]
     graph = helper.make_graph(nodes, "reference", ends[:1], ends[1:], weights)
-    model = OnnxRuntime().open(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
-    feeds = {"x": random.normal(size=(1, width)).astype(np.float32)}
-    return lambda: model.run(feeds)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
 @contextmanager

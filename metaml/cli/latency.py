@@ -11,6 +11,7 @@ from metaml.cli import options
 from metaml.cli.latency_adapt import adapt
 from metaml.cli.latency_checks import require_here, require_settings
 from metaml.cli.latency_import import import_
+from metaml.cli.latency_kit import kit
 from metaml.cli.latency_profile import profile
 from metaml.cli.output import print_json
 from metaml.errors import SearchError, UsageError
@@ -202,5 +203,5 @@ def _progress() -> Any:
     return report
 
 
-for command in (adapt, import_, profile):
+for command in (adapt, import_, kit, profile):
     latency.add_command(command)
