@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from portfolio.base import WarmStarter
-from portfolio.chain import Chain, Policy
+from portfolio.calibration import calibrate
+from portfolio.chain import Chain
 from portfolio.greedy import GreedyPortfolio
 from portfolio.history import Target
 from portfolio.scaling import ranks
@@ -18,23 +19,17 @@ from portfolio.table import Query, Table
 
 ENOUGH, MISLED = 8, -1.645
 """Results needed before the target's agreement with the store is judged, and the one-sided 5 % point of N(0, 1)."""
-POLICIES = (
-    Policy(similar="never", by_family=False),
-    Policy(similar="never"),
-    Policy(similar="first", by_family=False),
-    Policy(by_family=False),
-    Policy(),
-    Policy(scaling="zscore", similar="never"),
-    Policy(scaling="raw", similar="never"),
-)
-"""The first that fits the store is the default: it stands unless another is clearly better on left-out families."""
 
 
 class Auto(WarmStarter):
-    """The policy of ``POLICIES`` (or the plain portfolio) that does best on the store with families left out.
+    """The chain (or the plain portfolio) that does best on the store with families left out.
 
-    Guard: if nothing beats random order on the store, or the target's results contradict the store, ``hand_over``
-    says so; the caller should then search on its own. ``propose`` still answers.
+    The scaling of errors and the noise of the factor model are chosen first (``calibrate``), then by replay whether
+    metafeatures should have a say and whether copies of a task count. The first candidate stands unless another is
+    clearly better.
+
+    Guard: if nothing beats random order on the store, if the store is too small to tell, or if the target's results
+    contradict it, ``hand_over`` says so; the caller should then search on its own. ``propose`` still answers.
     """
 
     name = "auto"
@@ -54,18 +49,23 @@ class Auto(WarmStarter):
             return super().hand_over(target)
         if self.choice.advantage <= 0:
             return "stored results predict nothing: on left-out tasks they are not reliably better than random order"
-        return self._contradiction(Query.of(target, self._table))
+        query, families = Query.of(target, self._table), int(self._table.families.max()) + 1
+        if not len(self.choice.curves) and len(query.taken) >= families:
+            return (
+                f"{families} stored families of tasks had a trial each: they are too few to know if they can be trusted"
+            )
+        return self._contradiction(query)
 
     def _fit(self, table: Table) -> None:
+        calibration = calibrate(table, seed=self.seed)
         copies = len(np.unique(table.families)) < len(table.tasks)
-        policies = [
-            policy
-            for policy in POLICIES
-            if (table.feature_names or policy.similar == "never") and (copies or policy.by_family)
+        chains = [
+            partial(Chain, seed=self.seed, calibration=calibration, similar=similar, by_family=by_family)
+            for similar in ((True, False) if table.feature_names else (False,))
+            for by_family in ((False, True) if copies else (True,))
         ]
-        makers: list[Callable[[], WarmStarter]] = [partial(Chain, seed=self.seed, policy=policy) for policy in policies]
-        makers.append(partial(GreedyPortfolio, seed=self.seed))
-        labels = [*(str(policy) for policy in policies), "portfolio only"]
+        makers: list[Callable[[], WarmStarter]] = [*chains, partial(GreedyPortfolio, seed=self.seed)]
+        labels = [*(str(chain()) for chain in chains), "portfolio only"]
         candidates = [Candidate(label, make) for label, make in zip(labels, makers, strict=True)]
         self.choice = select(candidates, table, seed=self.seed, cache=self.cache)
         best = self.choice.best

@@ -3,88 +3,96 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 
 from portfolio.base import WarmStarter
-from portfolio.factor_model import FactorModel, Posterior, Prior
-from portfolio.scaling import Scaling
-from portfolio.selection import Candidate, select
-from portfolio.similarity import Neighbourhood, Similarity
-from portfolio.table import Floats, Query, Table
+from portfolio.calibration import Calibration, calibrate
+from portfolio.factor_model import FactorModel, Posterior, profiles
+from portfolio.forest import TaskForest
+from portfolio.similarity import Neighbourhood
+from portfolio.table import Floats, Ints, Query, Table
 
-When = Literal["always", "first", "never"]
-SCALINGS: tuple[Scaling, ...] = ("regret", "zscore", "raw")
+FADE = 1.0
+"""Results after which alike tasks and all tasks have the same say: a task's own results soon tell more of it than its
+metafeatures do."""
 
 
 class Factorization(WarmStarter):
-    """Probabilistic matrix factorization with side information (after Fusi, Sheth & Elibol 2018, in closed form).
-
-    ``scaling="auto"`` replays the store with families left out and takes the scaling that does best.
-    """
+    """Probabilistic matrix factorization with side information (after Fusi, Sheth & Elibol 2018, in closed form)."""
 
     name = "pmf"
 
-    def __init__(self, *, seed: int = 0, scaling: Scaling | Literal["auto"] = "auto", similar: When = "always") -> None:
-        """``scaling``: makes errors of different tasks comparable; ``similar``: when similar tasks weigh more."""
+    def __init__(
+        self, *, seed: int = 0, calibration: Calibration | None = None, similar: bool = True, by_family: bool = True
+    ) -> None:
+        """Set how the store is read.
+
+        Args:
+            seed: Decides all random choices.
+            calibration: Scaling of errors and noise; None chooses those that make left-out families most probable.
+            similar: Whether tasks with alike metafeatures weigh more.
+            by_family: Whether a family of copies weighs as one task, or each copy as one.
+        """
         super().__init__(seed=seed)
-        self.similar: When = similar
-        self.scaling: Scaling | Literal["auto"] = scaling
-        self._last: tuple[bytes, Neighbourhood, Prior] | None = None
+        self.similar, self.by_family = similar, by_family
+        self._given = calibration
 
     def _fit(self, table: Table) -> None:
-        self._chosen, self._chosen_because = self._choose(table)
+        self.calibration = self._given or calibrate(table, seed=self.seed)
+        count = len(table.tasks)
+        self._weights = table.task_weights if self.by_family else np.full(count, 1.0 / count)
         self.model = self._build(table)
-        if self.similar == "never":
-            table = replace(table, metafeatures=table.metafeatures[:, :0], feature_names=[])
-        self.similarity = Similarity(table, self.model.coordinates, table.task_weights, seed=self.seed)
-        self._last = None
+        self._forest: TaskForest | None = None
+        if self.similar:
+            self._forest = TaskForest(table, profiles(table), table.task_weights, seed=self.seed)
+        self._last: tuple[bytes, Neighbourhood] | None = None
 
     def _build(self, table: Table) -> FactorModel:
-        return FactorModel(table, table.task_weights, scaling=self._chosen, seed=self.seed)
-
-    def _choose(self, table: Table) -> tuple[Scaling, str]:
-        if self.scaling != "auto":
-            return self.scaling, "as asked for"
-        candidates: list[Candidate] = [
-            Candidate(name, lambda name=name: Factorization(seed=self.seed, scaling=name))  # type: ignore[misc]
-            for name in SCALINGS
-        ]
-        choice = select(candidates, table, seed=self.seed)
-        return SCALINGS[choice.best], choice.reason
+        scaling, noise = self.calibration.scaling, self.calibration.noise
+        return FactorModel(table, self._weights, scaling=scaling, noise=noise, seed=self.seed)
 
     def _rank(self, query: Query, n: int) -> Sequence[int]:
-        neighbourhood, prior = self.prior(query)
-        seen, errors, free = query.columns, query.errors, np.ones(len(self._table.ids), dtype=bool)
+        near = self._neighbourhood(query.metafeatures)
+        share = FADE / (FADE + len(query.columns)) if near.near else 0.0
+        weights = share * near.weights + (1 - share) * self._weights
+        prior = self.model.prior(weights)
+        free = np.ones(len(self._table.ids), dtype=bool)
         free[query.taken] = False
-        best, order = query.best, []
+        seen, errors, best = query.columns, query.errors, query.best
+        order: list[int] = []
         for _ in range(min(n, int(free.sum()))):
             posterior = self.model.posterior(prior, seen, errors, best)
-            column = most_promising(posterior.improvement, posterior, free)
+            column = most_promising(self._score(posterior, weights, seen, free), posterior, free)
             order.append(column)
+            self._note(column, near)
             free[column] = False
             # the next of a batch: as if this one had turned out as expected (kriging believer)
             believed = float(posterior.mean[column])
             seen, errors, best = np.append(seen, column), np.append(errors, believed), min(best, believed)
-        self._why = (
-            f"expected improvement under a factor model with {self.model.coordinates.shape[1]} factors, scaling "
-            f"{self._chosen} ({self._chosen_because}), {len(query.columns)} results on this task; "
-            f"{neighbourhood.reason}"
-        )
+        self._why = self._reason(near, len(query.columns))
         return order
 
-    def prior(self, query: Query) -> tuple[Neighbourhood, Prior]:
-        """Return where the target stands among the stored tasks and its prior; remembered for the next question."""
-        features = query.metafeatures[:0] if self.similar == "never" else query.metafeatures
-        if self.similar == "first" and len(query.taken):
-            features = np.full_like(features, np.nan)
-        key = features.tobytes()
+    def _neighbourhood(self, metafeatures: Floats) -> Neighbourhood:
+        """Return which stored tasks are alike; the last answer is remembered: a search asks once per trial."""
+        if self._forest is None:
+            return Neighbourhood(self._weights, "all stored tasks alike", near=False)
+        key = metafeatures.tobytes()
         if self._last is None or self._last[0] != key:
-            neighbourhood = self.similarity.neighbourhood(features)
-            self._last = key, neighbourhood, self.model.prior(neighbourhood.weights)
-        return self._last[1], self._last[2]
+            self._last = key, self._forest.neighbourhood(metafeatures)
+        return self._last[1]
+
+    def _score(self, posterior: Posterior, weights: Floats, seen: Ints, free: np.ndarray) -> Floats:  # noqa: ARG002
+        """Return what decides among the free columns, shape ``(c,)``."""
+        return posterior.improvement
+
+    def _note(self, column: int, near: Neighbourhood) -> None:
+        """Remember who proposed a column, where there is more than one."""
+
+    def _reason(self, near: Neighbourhood, results: int) -> str:
+        chosen = f"scaling {self.calibration.scaling}, noise {self.calibration.noise:g} ({self.calibration.reason})"
+        factors = f"expected improvement under a factor model with {self.model.coordinates.shape[1]} factors, {chosen}"
+        return f"{factors}; {results} results on this task; {near.reason}"
 
 
 def most_promising(score: Floats, posterior: Posterior, free: np.ndarray) -> int:

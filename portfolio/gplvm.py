@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from portfolio.factor import Factorization
-from portfolio.factor_model import FactorModel, Prior
+from portfolio.factor_model import FactorModel
 from portfolio.table import Floats, Table
 
 DIMENSIONS, MOST_LEARNED = 8, 600
@@ -40,13 +40,8 @@ class LatentModel(FactorModel):
         positions = start.copy()
         positions[learned], signal, noise = fit_latents(start[learned], rows[:, learned])
         self.noise = linear.noise - linear.noise.min() + max(noise, 1e-3 * float(linear.noise.min()))
-        self._latent = np.sqrt((1 - self.share) * signal) * _features(positions, learned)
-
-    def prior(self, weights: Floats) -> Prior:
-        """Return the mean of similar tasks with the latent kernel's covariance."""
-        linear = super().prior(weights)
-        loadings = np.column_stack([self._latent, self.fixed])
-        return Prior(linear.mean, loadings, (loadings**2).sum(axis=1), linear.log_weights)
+        latent = np.sqrt((1 - self.share) * signal) * _features(positions, learned)
+        self.loadings = np.column_stack([latent, self.fixed])
 
 
 def _features(positions: Floats, learned: np.ndarray) -> Floats:

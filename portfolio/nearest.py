@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from portfolio.base import WarmStarter
-from portfolio.factor_model import principal
+from portfolio.factor_model import profiles
 from portfolio.greedy import GreedyPortfolio, greedy_order
 from portfolio.scaling import regret
 from portfolio.similarity import Similarity
@@ -26,10 +26,7 @@ class Nearest(WarmStarter):
 
     def _fit(self, table: Table) -> None:
         self._loss = regret(table.errors)
-        filled = np.where(np.isfinite(self._loss), self._loss, np.nanmean(self._loss))
-        prior = table.task_weights
-        _, profiles = principal(filled - prior @ filled)
-        self.similarity = Similarity(table, profiles, prior, seed=self.seed)
+        self.similarity = Similarity(table, profiles(table), table.task_weights, seed=self.seed)
         self._fallback = GreedyPortfolio(seed=self.seed).fit_table(table)
         self._from: str = self.name
 

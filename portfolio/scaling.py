@@ -8,8 +8,11 @@ from typing import Literal
 import numpy as np
 
 from portfolio.table import Floats
+from portfolio.warping import Asinh, Straight, Warp
 
-Scaling = Literal["regret", "zscore", "raw"]
+Scaling = Literal["regret", "log-regret", "zscore", "raw"]
+SOFTNESS = 0.1
+"""Below this regret, in units of a task's range, "log-regret" is linear again."""
 
 
 def regret(errors: Floats) -> Floats:
@@ -57,6 +60,7 @@ def _as_it_is(errors: Floats) -> tuple[Floats, Floats]:
 
 LOCATORS: dict[Scaling, Callable[[Floats], tuple[Floats, Floats]]] = {
     "regret": _by_range,
+    "log-regret": _by_range,
     "zscore": _by_deviation,
     "raw": _as_it_is,
 }
@@ -71,3 +75,8 @@ def shift_and_scale(errors: Floats, scaling: Scaling) -> tuple[Floats, Floats]:
     shift, scale = LOCATORS[scaling](errors)
     tiny = 1e-9 * np.maximum(np.abs(shift), 1e-3)
     return shift, np.where(scale > tiny, scale, 1.0)
+
+
+def warp_of(scaling: Scaling) -> Warp:
+    """Return how errors are warped after shift and scale."""
+    return Asinh(SOFTNESS) if scaling == "log-regret" else Straight()

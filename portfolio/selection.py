@@ -15,17 +15,17 @@ from portfolio.base import WarmStarter
 from portfolio.scaling import regret
 from portfolio.table import Floats, Query, Table
 
-COUNTS = (1, 2, 3, 5, 10, 20)
+COUNTS = (1, 2, 3, 5, 10, 20, 30)
 """Numbers of evaluations after which the candidates are compared."""
 STILL_OPEN = 0.1
 """Counts are left out at which random order has less than this share of its first regret: on a store of few
 configurations nothing is decided there any more, and ratios of tiny regrets would decide by noise."""
-SURE = 1.645
-"""Standard errors by which random order must be beaten: the one-sided 5 % point of N(0, 1)."""
+SURE, CLEAR = 1.645, 1.0
+"""Standard errors by which random order (one-sided 5 % point of N(0, 1)) and the default must be beaten."""
 FOLDS = 3
-VERSION = 4
+VERSION = 5
 """Part of the key of a cached choice: to be raised when a candidate of the same label changes."""
-MOST_TARGETS, MOST_TASKS, MOST_COLUMNS = 48, 300, 300
+MOST_TARGETS, MOST_TASKS, MOST_COLUMNS = 64, 300, 200
 """A store larger than this is sampled: the choice among a few candidates does not need it all."""
 
 
@@ -86,15 +86,15 @@ def choose(candidates: Sequence[Candidate], table: Table, *, seed: int = 0) -> C
     """Replay candidates on the store with families left out; the least mean of relative regrets wins.
 
     Relative to the default, count by count, so that early and late evaluations have the same say; families weigh alike.
-    The default, the first candidate, stands unless another beats it by a standard error of their paired difference,
+    The default, the first candidate, stands unless another beats it by ``CLEAR`` standard errors of the difference,
     and with fewer than four families: choosing among equals by noise would cost more than it gains.
     """
     nothing = Choice(0, np.zeros((0, len(COUNTS))), np.zeros(len(COUNTS)), 1.0, "too few families to compare on")
-    small = _sample(table, np.random.default_rng(seed))
+    small = sample(table, np.random.default_rng(seed))
     if len(np.unique(small.families)) < 4 or len(small.ids) < 3:
         return nothing
     folds = family_folds(small.families, FOLDS, seed)
-    targets = _targets(small, np.random.default_rng(seed))
+    targets = targets_of(small, np.random.default_rng(seed))
     if not len(targets):
         return nothing
     weights = small.task_weights[targets]
@@ -107,7 +107,7 @@ def choose(candidates: Sequence[Candidate], table: Table, *, seed: int = 0) -> C
     score = (means / unit)[:, decided].mean(axis=1)
     best = int(np.argmin(score))
     gain = ((curves[0] - curves[best]) / unit)[:, decided].mean(axis=1)
-    best = best if gain.mean() > gain.std() / np.sqrt(len(gain)) else 0
+    best = best if gain.mean() > CLEAR * gain.std() / np.sqrt(len(gain)) else 0
     said = ", ".join(f"{candidate.label} {value:.2f}" for candidate, value in zip(candidates, score, strict=True))
     reason = f"judged on {len(targets)} stored tasks with families left out, relative regret: {said}"
     advantage = _sure_advantage(curves[best][:, decided], chance[:, decided], small.families[targets])
@@ -165,18 +165,22 @@ def _one(starter: WarmStarter, errors: Floats, metafeatures: Floats) -> Floats:
     return np.asarray(so_far[np.minimum(np.array(COUNTS), len(so_far)) - 1])
 
 
-def _sample(table: Table, rng: np.random.Generator) -> Table:
-    """Return at most ``MOST_TASKS`` tasks × ``MOST_COLUMNS`` configurations, both drawn at random."""
+def sample(table: Table, rng: np.random.Generator) -> Table:
+    """Return at most ``MOST_TASKS`` tasks × ``MOST_COLUMNS`` configurations: random tasks, the most evaluated columns.
+
+    Searches leave many configurations behind that were run on one task only; two tasks are compared on shared ones.
+    """
     rows, columns = np.arange(len(table.tasks)), np.arange(len(table.ids))
     if len(rows) > MOST_TASKS:
         rows = np.sort(rng.choice(rows, MOST_TASKS, replace=False))
     if len(columns) > MOST_COLUMNS:
-        columns = np.sort(rng.choice(columns, MOST_COLUMNS, replace=False))
+        results = np.isfinite(table.errors[rows]).sum(axis=0)
+        columns = np.sort(np.lexsort((rng.random(len(columns)), -results))[:MOST_COLUMNS])
     alive = np.isfinite(table.errors[np.ix_(rows, columns)]).any(axis=1)
     return table.rows(rows[alive]).columns(columns)
 
 
-def _targets(table: Table, rng: np.random.Generator) -> NDArray[np.int64]:
+def targets_of(table: Table, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return tasks on which the order matters: several results that differ; each family at most thrice."""
     spread = np.nanmax(table.errors, axis=1) > np.nanmin(table.errors, axis=1)
     enough = np.isfinite(table.errors).sum(axis=1) >= 3

@@ -27,12 +27,28 @@ class Neighbourhood:
 
     weights: Floats
     """Weight of each stored task for this target, shape ``(t,)``, sum 1."""
-    distances: Floats
-    """Learned distance to each stored task, shape ``(t,)``; inf = no metafeatures in common."""
     reason: str
     """Why the weights are what they are, in words."""
     near: bool
     """Whether the metafeatures had a say."""
+
+
+class Quantiles:
+    """Replaces metafeatures by their quantiles on a store: then no scale, linear or log, has to be known."""
+
+    def __init__(self, stored: Floats) -> None:
+        """``stored``: shape ``(t, f)``, nan allowed."""
+        self._sorted = [np.sort(column[np.isfinite(column)]) for column in stored.T]
+
+    def __call__(self, values: Floats) -> Floats:
+        """Return quantiles of ``(n, f)`` values; nan, also of a feature that does not vary; ties get their middle."""
+        out = np.full(values.shape, np.nan)
+        for feature, known in enumerate(self._sorted):
+            if len(known) and known[0] < known[-1]:
+                column = values[:, feature]
+                low, high = np.searchsorted(known, column), np.searchsorted(known, column, side="right")
+                out[:, feature] = np.where(np.isfinite(column), (low + high) / (2 * len(known)), np.nan)
+        return out
 
 
 class Similarity:
@@ -55,7 +71,7 @@ class Similarity:
         rng = np.random.default_rng(seed)
         self._table, self._prior = table, prior
         self._last: tuple[bytes, Neighbourhood] | None = None
-        self._sorted = [np.sort(column[np.isfinite(column)]) for column in table.metafeatures.T]
+        self._quantiles = Quantiles(table.metafeatures)
         places = self._quantiles(table.metafeatures)
         self.feature_weights = _learn_weights(places, profiles, table, rng)
         self._used = np.flatnonzero(self.feature_weights > 0)
@@ -76,21 +92,20 @@ class Similarity:
         return self._last[1]
 
     def _look_up(self, metafeatures: Floats) -> Neighbourhood:
-        nobody = np.full(len(self._prior), np.inf)
         if not np.isfinite(metafeatures).any():
-            return Neighbourhood(self._prior, nobody, "the target has no metafeatures", near=False)
+            return Neighbourhood(self._prior, "the target has no metafeatures", near=False)
         if not np.isfinite(self.width):
             reason = "metafeatures do not predict which configurations are good on this store"
-            return Neighbourhood(self._prior, nobody, reason, near=False)
+            return Neighbourhood(self._prior, reason, near=False)
         distances = self.distances(metafeatures)
         nearest = float(distances.min())
         if nearest > self.threshold:
             reason = f"no similar task: the nearest is at {nearest:.2f}, farther than {self.threshold:.2f}"
-            return Neighbourhood(self._prior, distances, reason, near=False)
-        order = _smallest(distances, 3)
+            return Neighbourhood(self._prior, reason, near=False)
+        order = smallest(distances, 3)
         names = ", ".join(f"{self._table.tasks[row]} ({distances[row]:.2f})" for row in order)
         weights = self._kernel(distances, self._prior, self.width)
-        return Neighbourhood(weights, distances, f"nearest tasks (distance): {names}", near=True)
+        return Neighbourhood(weights, f"nearest tasks (distance): {names}", near=True)
 
     def distances(self, metafeatures: Floats) -> Floats:
         """Return the distance to each stored task, shape ``(t,)``; 1 = that of two typical tasks, inf = unknown."""
@@ -121,16 +136,6 @@ class Similarity:
         enough = shared > LEAST_SHARED * self.feature_weights.sum()
         return np.asarray(np.where(enough, total / np.where(enough, shared, 1.0) / self.unit, np.inf), dtype=float)
 
-    def _quantiles(self, values: Floats) -> Floats:
-        """Replace metafeatures ``(n, f)`` by their quantiles on the store; nan stays nan, ties get their middle."""
-        out = np.full(values.shape, np.nan)
-        for feature, known in enumerate(self._sorted):
-            if len(known) and known[0] < known[-1]:
-                column = values[:, feature]
-                low, high = np.searchsorted(known, column), np.searchsorted(known, column, side="right")
-                out[:, feature] = np.where(np.isfinite(column), (low + high) / (2 * len(known)), np.nan)
-        return out
-
     def _kernel(self, distances: Floats, prior: Floats, width: float) -> Floats:
         if not np.isfinite(width):
             return np.asarray(prior / prior.sum())
@@ -159,7 +164,7 @@ class Similarity:
         self.width = float(WIDTHS[best]) if losses[best] < CLEARLY * losses[-1] else float("inf")
 
 
-def _smallest(values: Floats, count: int) -> Ints:
+def smallest(values: Floats, count: int) -> Ints:
     """Return where the smallest values are, in ascending order, without sorting all."""
     near = np.argpartition(values, min(count, len(values)) - 1)[:count]
     return np.asarray(near[np.lexsort((near, values[near]))])

@@ -7,6 +7,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from portfolio import WARM_STARTERS, History, Target
+from portfolio.calibration import Calibration
 from portfolio.completion import complete
 from portfolio.encoding import encode
 from portfolio.factor_model import FactorModel
@@ -68,7 +69,7 @@ def history(errors, features=None) -> History:
 @pytest.mark.parametrize("name", ["pmf", "gplvm"])
 def test_results_lead_to_the_best_configuration(name):
     errors = planted()
-    starter = WARM_STARTERS[name](scaling="regret").fit(history(errors[:-1]))
+    starter = WARM_STARTERS[name](calibration=Calibration()).fit(history(errors[:-1]))
     seen = {f"c{j}": float(errors[-1, j]) for j in range(10)}
     rest = errors[-1, 10:]
     ids = starter.propose(Target(None, seen), 3)
