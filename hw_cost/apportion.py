@@ -3,7 +3,7 @@
 A compiler that fuses and removes operations leaves nothing of a graph of many equal copies, and its profiler counts
 whole microseconds. What it can tell is which kernels a network has become. The times of many random networks then
 decide what each kernel takes: least squares of the relative error, with non-negative weights on the physical quantities
-of each operator (`hw_cost.regression.QUANTITIES`), as if all of them were one regression.
+of each operator (`hw_cost.quantities.QUANTITIES`), as if all of them were one regression.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy.optimize import nnls
 
 from hw_cost.bench import Measurement
 from hw_cost.kernels import Kernel, work_of
-from hw_cost.regression import QUANTITIES
+from hw_cost.quantities import QUANTITIES
 from hw_cost.table_format import Row
 
 STIFFNESS = 0.01

@@ -123,6 +123,11 @@ class Bench:
         return seen if self._known_floor is None else min(seen, self._known_floor)
 
     @property
+    def reference_cv(self) -> float:
+        """Robust coefficient of variation of the reference: how noisy the machine is."""
+        return _robust_cv(np.array(self._readings))
+
+    @property
     def limit_s(self) -> float:
         """The slowest reading of the reference that counts as quiet, seconds."""
         quarter, floor = float(np.percentile(self._readings, 25)), self.floor_s
@@ -200,7 +205,7 @@ class Bench:
         dropped = len(self._blocks.get(key, ())) - len(blocks) + self._skipped.get(key, 0)
         if len(blocks) < rules.accepted_blocks:
             raise TooNoisy(
-                f"too noisy, CV = {_robust_cv(np.array(self._readings)):.2f} of the reference: only {len(blocks)} of "
+                f"too noisy, CV = {self.reference_cv:.2f} of the reference: only {len(blocks)} of "
                 f"{len(blocks) + dropped} blocks were quiet, at least {rules.accepted_blocks} are needed. "
                 "Please try on a less busy machine or for longer."
             )

@@ -20,6 +20,17 @@ EXPANSIONS = {"HardSwish": ("HardSigmoid", "Mul"), "Mish": ("Softplus", "Tanh", 
 
 REMOVED = {"Identity", "Dropout"}
 
+OBSERVED = {
+    *("Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "MatMul", "Transpose", "Reshape", "Split", "Unsqueeze"),
+    *("BiasGelu", "ReduceMean", "Slice", "Squeeze"),
+}
+"""Operators of networks on images and on tokens: layouts and fusions around them are left to onnxruntime to tell."""
+
+
+def rules_hold(graph: OpGraph) -> bool:
+    """True when the rules tell what is executed of a network; else onnxruntime itself must be asked."""
+    return not any(operation.op in OBSERVED for operation in graph)
+
 
 def executed(graph: OpGraph) -> list[Operation]:
     """Return the operations that are executed, in order."""

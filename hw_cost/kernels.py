@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hw_cost.fusion import executed
 from hw_cost.graph import Operation, OpGraph
 from hw_cost.onnx_writer import input_dtype
-from hw_cost.ops import dense_sizes, item_bytes, operation_bytes, operation_flops, parameter_bytes, row_sizes, size
-from hw_cost.ops import tree_sizes as ensemble_sizes
-
-Sizes = Mapping[str, int]
+from hw_cost.ops import parameter_bytes, size
+from hw_cost.sizes import SIZE_NAMES, SIZES, Sizes, kernel_name, kind_of
 
 
 @dataclass(frozen=True)
@@ -30,8 +27,8 @@ class Kernel:
 
     @property
     def kind(self) -> str:
-        """Operators of one kind have the same sizes."""
-        return kind_of(self.op)
+        """Operators of one kind have the same sizes; ``other`` when nothing is known but FLOPs and bytes."""
+        return "other" if tuple(self.sizes) == SIZE_NAMES["other"] else kind_of(self.op)
 
     def __str__(self) -> str:
         return f"{self.op}({', '.join(f'{name}={value}' for name, value in self.sizes.items())})"
@@ -40,121 +37,36 @@ class Kernel:
         return hash(str(self))
 
 
-def _dense(operation: Operation, batch: int, working_set: int) -> Sizes:
-    rows, n_in, n_out = dense_sizes(operation, batch)
-    return {"rows": rows, "n_in": n_in, "n_out": n_out, "working_set": working_set}
-
-
-def _elementwise(operation: Operation, batch: int, _: int) -> Sizes:
-    """Bytes of the largest tensor, and the spans that are worked on one by one when a row constant is broadcast."""
-    rows, _ = row_sizes(operation, batch)
-    broadcast = any(size(shape) > 1 for shape in operation.parameters.values()) and len(operation.inputs) == 1
-    elements = max(size(shape, batch) for shape in (*operation.inputs, operation.output))
-    item = 4 if operation.op == "Cast" else item_bytes(operation)  # of a cast the result's, which is always known
-    return {"bytes": elements * item, "spans": rows if broadcast and operation.op != "ReduceSum" else 1}
-
-
-def _rowwise(operation: Operation, batch: int, _: int) -> Sizes:
-    rows, width = row_sizes(operation, batch)
-    return {"rows": rows, "width": width}
-
-
-def _gather(operation: Operation, batch: int, _: int) -> Sizes:
-    """Lookups and the bytes of each."""
-    total = size(operation.output, batch)
-    on_rows = operation.attributes.get("axis", 0) == 0
-    table = next(iter(operation.parameters.values()), (1,))
-    width = max(1, math.prod(table[1:])) if on_rows else 1
-    return {"lookups": max(1, total // width), "bytes": width * item_bytes(operation)}
-
-
-def _encoder(operation: Operation, batch: int, _: int) -> Sizes:
-    return {"elements": size(operation.output, batch), "n_keys": int(operation.attributes.get("n_keys", 1))}
-
-
-def _concat(operation: Operation, batch: int, _: int) -> Sizes:
-    parts = len(operation.inputs) + len(operation.parameters)
-    rows, width = row_sizes(operation, batch)
-    return {"parts": parts, "rows": rows, "bytes": rows * width * item_bytes(operation)}
-
-
-def _trees(operation: Operation, batch: int, working_set: int) -> Sizes:
-    rows, trees, leaves, outputs = ensemble_sizes(operation, batch)
-    return {"rows": rows, "trees": trees, "leaves": leaves, "outputs": outputs, "working_set": working_set}
-
-
-def _other(operation: Operation, batch: int, _: int) -> Sizes:
-    return {"flops": operation_flops(operation, batch), "bytes": operation_bytes(operation, batch)}
-
-
-SIZES: dict[str, Callable[[Operation, int, int], Sizes]] = {
-    "dense": _dense,
-    "elementwise": _elementwise,
-    "rowwise": _rowwise,
-    "gather": _gather,
-    "encoder": _encoder,
-    "concat": _concat,
-    "trees": _trees,
-    "other": _other,
-}
-"""Kind -> sizes of an operation at a batch, in a network with ``working_set`` bytes of constants.
-
-The working set decides from which cache the constants come: on server processors a factor of three for dense layers.
-"""
-
-SIZE_NAMES = {
-    "dense": ("rows", "n_in", "n_out", "working_set"),
-    "elementwise": ("bytes", "spans"),
-    "rowwise": ("rows", "width"),
-    "gather": ("lookups", "bytes"),
-    "encoder": ("elements", "n_keys"),
-    "concat": ("parts", "rows", "bytes"),
-    "trees": ("rows", "trees", "leaves", "outputs", "working_set"),
-    "call": ("inputs", "strings"),
-    "other": ("flops", "bytes"),
-}
-"""Kind -> names of the sizes, in order."""
-
-_KINDS = {
-    "dense": ("Gemm", "FusedGemm", "MatMul", "FusedMatMul"),
-    "elementwise": (
-        *("Add", "Sub", "Mul", "Div", "Sqrt", "Relu", "Neg", "Abs", "Clip", "Max", "Min", "Exp", "Log", "Tanh", "Erf"),
-        *("Pow", "Reciprocal", "Not", "IsNaN", "Where", "LeakyRelu", "HardSigmoid", "Sigmoid", "Elu", "Selu"),
-        *("Softplus", "Softsign", "Gelu", "QuickGelu", "BiasGelu", "FastGelu", "Cast"),
-        *("Flatten", "Reshape", "Squeeze", "Unsqueeze", "ReduceSum", "ReduceMean", "ReduceMax"),
-    ),
-    "rowwise": ("LayerNormalization", "SkipLayerNormalization", "BatchNormalization", "Softmax", "LogSoftmax"),
-    "gather": ("Gather",),
-    "encoder": ("LabelEncoder",),
-    "concat": ("Concat",),
-    "trees": ("TreeEnsembleRegressor", "TreeEnsembleClassifier", "TreeEnsemble"),
-    "call": ("Call",),
-}
-_KINDS_OF_RUNTIMES = {
-    "dense": ("QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "FullyConnected"),
-    "elementwise": ("QuantizeLinear", "DequantizeLinear", "Eltwise", "Convert", "Reorder", "Reduce", "Transpose"),
-    "rowwise": ("MVN",),
-}
-"""Operators that are no ONNX operators but a runtime's own."""
-KIND_OF = {op: kind for kinds in (_KINDS, _KINDS_OF_RUNTIMES) for kind, ops in kinds.items() for op in ops}
-
-
-def kind_of(op: str) -> str:
-    """Return the kind of an operator, fused or not; ``other`` when it has none."""
-    return KIND_OF.get(op.split(":")[0], "other")
-
-
 def work_of(kernel: Kernel) -> Sizes | None:
     """Return FLOPs and bytes of a kernel as far as its sizes tell them, else None."""
     s = kernel.sizes
     if kernel.kind == "dense":
         weights = s["n_in"] * s["n_out"]
         return {"flops": 2 * s["rows"] * weights, "bytes": 4 * (weights + s["rows"] * (s["n_in"] + s["n_out"]))}
-    if kernel.kind in {"elementwise", "concat"}:
+    if kernel.kind in {"elementwise", "concat", "copy"}:
         return {"flops": 0, "bytes": 2 * s["bytes"]}
+    if kernel.kind == "reorder":
+        return {"flops": 0, "bytes": 8 * s["planes"] * s["pixels"]}
+    if kernel.kind == "pool":
+        pixels = s["planes"] * s["height"] * s["width"]
+        return {"flops": pixels * s["window"], "bytes": 4 * pixels * (1 + min(s["window"], s["stride"] ** 2))}
     if kernel.kind == "rowwise":
         return {"flops": 8 * s["rows"] * s["width"], "bytes": 8 * s["rows"] * s["width"]}
+    if kernel.kind == "conv":
+        macs = s["images"] * s["height"] * s["width"] * s["n_out"] * s["n_in"] // s["groups"] * s["window"]
+        return {"flops": 2 * macs, "bytes": conv_bytes(s)}
+    if kernel.kind == "product":
+        macs = s["matrices"] * s["rows"] * s["n_in"] * s["n_out"]
+        moved = s["rows"] * s["n_in"] + s["n_in"] * s["n_out"] + s["rows"] * s["n_out"]
+        return {"flops": 2 * macs, "bytes": 4 * s["matrices"] * moved}
     return s if kernel.kind == "other" else None
+
+
+def conv_bytes(s: Sizes) -> int:
+    """Bytes of the images that go in and out and of the weights."""
+    pixels = s["images"] * s["height"] * s["width"]
+    weights = s["n_in"] // s["groups"] * s["n_out"] * s["window"]
+    return 4 * (pixels * (s["n_in"] * s["stride"] ** 2 + s["n_out"]) + weights)
 
 
 def kernels_of(graph: OpGraph, batch: int = 1, *, operations: Iterable[Operation] | None = None) -> list[Kernel]:
@@ -168,7 +80,7 @@ def kernels_of(graph: OpGraph, batch: int = 1, *, operations: Iterable[Operation
     working_set = parameter_bytes(graph)
     kernels = [_call(graph, batch)]
     for operation in executed(graph) if operations is None else operations:
-        name = f"{operation.op}:{operation.attributes['activation']}" if operation.op == "FusedGemm" else operation.op
+        name = kernel_name(operation)
         kernels.append(Kernel(name, SIZES[kind_of(name)](operation, batch, working_set)))
     return kernels
 

@@ -8,6 +8,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ import onnx
 from onnx import numpy_helper
 
 from hw_cost.bench import Measurement
-from hw_cost.build import CERTIFICATE_SEED, CORRECTION_SEED, LOST_SHARE, PROTOCOL, Plan, kernel_row
+from hw_cost.build import CERTIFICATE_SEED, CORRECTION_SEED, PROTOCOL, Plan
 from hw_cost.correction import fit_correction
 from hw_cost.devices import Device
 from hw_cost.networks import Network, random_networks
-from hw_cost.probes import Probe, baseline_of
+from hw_cost.probes import Probe, baseline_of, tabular_streams
+from hw_cost.profiling import LOST_SHARE, first_probes, kernel_row
 from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes import OnnxRuntime
 from hw_cost.sessions import reference_model
@@ -45,7 +47,12 @@ class Kit:
     @classmethod
     def make(cls, *, quick: bool = True, threads: int = 1) -> Kit:
         """Return the kit of a quick or of a full build."""
-        return cls(Plan.make(OnnxRuntime(), quick=quick), threads)
+        return cls(replace(Plan.make(OnnxRuntime(), quick=quick), streams=tabular_streams(0)), threads)
+
+    @cached_property
+    def probes(self) -> list[Probe]:
+        """Probes of the kernels of networks on tables."""
+        return first_probes(self.plan.streams, quick=self.plan.quick)
 
     @property
     def networks(self) -> dict[str, list[Network]]:
@@ -79,14 +86,14 @@ class Kit:
     def identity(self) -> str:
         """Changes with anything that is measured: results of another kit are not mixed up with this one's."""
         networks = [write_onnx(network.graph) for role in self.networks.values() for network in role]
-        named = [*(f"{probed.kernel} {probed.copies}" for probed in self.plan.probes), str(self.threads)]
+        named = [*(f"{probed.kernel} {probed.copies}" for probed in self.probes), str(self.threads)]
         digest = hashlib.sha256("\n".join(named).encode())
         for content in networks:
             digest.update(content)
         return digest.hexdigest()[:16]
 
     def _models(self) -> Iterator[tuple[str, dict[str, Any], bytes]]:
-        for probed in self.plan.probes:
+        for probed in self.probes:
             baseline = baseline_of(probed)
             yield _call_name(probed), _item("call", rows=baseline.rows, optimise=False), _probe_model(baseline)
             if probed.copies:
@@ -112,7 +119,7 @@ class Kit:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise TableError(f"The result is damaged: {error!r}") from error
         rows = list(self._rows(measured))
-        lost = 1 - len(rows) / len(self.plan.probes)
+        lost = 1 - len(rows) / len(self.probes)
         _require(lost <= LOST_SHARE, f"{lost:.0%} of the kernels are missing; let the runner go on for longer")
         table = LatencyTable(device, tuple(rows), reference_us=reference_us)
         pairs = {
@@ -125,11 +132,11 @@ class Kit:
             [(table.predict(network.graph), figure.median_ms) for network, figure in pairs["certificate"]]
         )
         kept = ("measured_at", "seconds", "load_at_end", "limits")
-        provenance = {"kind": "kit", "kernels_planned": len(self.plan.probes), **{name: result[name] for name in kept}}
+        provenance = {"kind": "kit", "kernels_planned": len(self.probes), **{name: result[name] for name in kept}}
         return replace(table, certificate=verdict, provenance=provenance)
 
     def _rows(self, measured: Mapping[str, Measurement]) -> Iterator[Any]:
-        for probed in self.plan.probes:
+        for probed in self.probes:
             name, call = str(probed.kernel) if probed.copies else _call_name(probed), measured.get(_call_name(probed))
             if call is not None and name in measured:
                 row = kernel_row(probed, measured[name], call)

@@ -35,6 +35,11 @@ ELEMENT_TYPES: dict[int, str] = {
 }
 """Element types that a graph names; everything else counts as float."""
 
+BLOCKED_DOMAIN, BLOCKED_PREFIX = "com.microsoft.nchwc", "Nchwc"
+"""Operators on images whose channels lie in blocks of the vector width; onnxruntime names them like the plain ones."""
+MAX_LIST = 16
+"""Longest list of numbers that a graph keeps as an attribute."""
+
 
 def load_model(model: OnnxModel) -> onnx.ModelProto:
     """Return the model, read from a path or from bytes when it is not loaded yet."""
@@ -45,21 +50,30 @@ def load_model(model: OnnxModel) -> onnx.ModelProto:
     return onnx.load(str(model))
 
 
-def read_onnx(model: OnnxModel) -> OpGraph:
-    """Return the operations of an ONNX model with inferred shapes, weights as parameters, the batch axis as `BATCH`.
+def read_onnx(model: OnnxModel, tensors: Mapping[str, tuple[Shape, int]] | None = None) -> OpGraph:
+    """Return the operations of an ONNX model with their shapes, weights as parameters, the batch axis as `BATCH`.
 
     The first axis of an input is the batch when it has no fixed length. Fused operators that onnxruntime writes into
     its optimised models are understood. A shape that cannot be inferred is that of the operator's first input.
+
+    Args:
+        model: the model.
+        tensors: shape and ONNX element type of its tensors, when they are known from a run; inferred when None.
     """
     proto = load_model(model)
-    shapes, dtypes = _inferred(proto)
+    if tensors is None:
+        shapes, dtypes = _inferred(proto)
+    else:
+        shapes = {name: shape for name, (shape, _) in tensors.items()}
+        dtypes = {tensor.name: int(tensor.data_type) for tensor in proto.graph.initializer}
+        dtypes |= {name: dtype for name, (_, dtype) in tensors.items()}
     constants = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
     for node in proto.graph.node:
         if node.op_type == "Constant":
             constants[node.output[0]] = _constant_shape(node)
     graph, names = OpGraph(), {}
     for value in proto.graph.input:
-        if value.name not in constants:
+        if value.name not in constants and value.name in shapes:
             names[value.name] = graph.input(value.name, shapes[value.name], **_element_type(dtypes, value.name))
     for node in proto.graph.node:
         if node.op_type != "Constant":
@@ -87,7 +101,8 @@ def _append(
     attributes = _attributes(node)
     if first is not None:
         attributes |= _element_type(dtypes, node.input[-1 if node.op_type == "Where" else 0])
-    added = graph.add(node.op_type, *sources, output=shapes[node.output[0]], **attributes)
+    op = BLOCKED_PREFIX * (node.domain == BLOCKED_DOMAIN) + node.op_type
+    added = graph.add(op, *sources, output=shapes[node.output[0]], **attributes)
     names.update(dict.fromkeys(node.output, added))
 
 
@@ -144,11 +159,13 @@ def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
         return _ensemble_sizes(values)
     if node.op_type == "LabelEncoder":
         return {"n_keys": max((len(value) for name, value in values.items() if name.startswith("keys_")), default=0)}
-    return {
-        name: value.decode() if isinstance(value, bytes) else value
-        for name, value in values.items()
-        if isinstance(value, (int, float, bytes))
-    }
+    short = {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
+    return {name: value for name, value in short.items() if isinstance(value, (int, float, str)) or _is_list(value)}
+
+
+def _is_list(value: object) -> bool:
+    """True for a short list of whole numbers, such as strides."""
+    return isinstance(value, list) and len(value) <= MAX_LIST and all(isinstance(item, int) for item in value)
 
 
 def _ensemble_sizes(values: Mapping[str, Any]) -> dict[str, int]:

@@ -10,6 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from hw_cost.graph import Operation, OpGraph, Parameter
+from hw_cost.onnx_reader import BLOCKED_DOMAIN, BLOCKED_PREFIX
 
 OPSET, ML_OPSET, IR_VERSION = 20, 3, 10
 """Versions of ONNX that onnxruntime >= 1.17 runs."""
@@ -17,7 +18,7 @@ COST_ONLY = {"dtype", "n_keys", "n_trees", "n_leaves", "depth", "n_features"}
 """Attributes of a graph that say what an operation costs; ONNX does not know them."""
 DOMAINS = {
     **dict.fromkeys(("LabelEncoder", "TreeEnsembleRegressor"), "ai.onnx.ml"),
-    **dict.fromkeys(("FusedGemm", "QuickGelu", "QGemm"), "com.microsoft"),
+    **dict.fromkeys(("FusedGemm", "FusedConv", "FusedMatMul", "BiasGelu", "QuickGelu", "QGemm"), "com.microsoft"),
 }
 _TYPES = {
     "double": TensorProto.DOUBLE,
@@ -55,14 +56,17 @@ def to_model(
         sources = [source.name if isinstance(source, Parameter) else source for source in data["sources"]]
         short = {key: value for key, value in operation.attributes.items() if key not in COST_ONLY}
         target = ends[name].name if name in ends else name
-        domain = DOMAINS.get(operation.op, "")
+        is_blocked = operation.op.startswith(BLOCKED_PREFIX)
+        domain = BLOCKED_DOMAIN if is_blocked else DOMAINS.get(operation.op, "")
+        op = operation.op.removeprefix(BLOCKED_PREFIX)
         long = attributes.get(name, {})
-        nodes.append(helper.make_node(operation.op, sources, [target], name, domain=domain, **short, **long))
+        targets = [target, *(f"{target}_{k}" for k in range(1, operation.attributes.get("num_outputs", 1)))]
+        nodes.append(helper.make_node(op, sources, targets, name, domain=domain, **short, **long))
     initialisers = [numpy_helper.from_array(np.array(constants[name], order="C"), name) for name in used]
     body = helper.make_graph(nodes, "network", inputs, list(ends.values()), initialisers)
     domains = [("", OPSET), ("ai.onnx.ml", ML_OPSET)]
-    if any(node.domain == "com.microsoft" for node in nodes):
-        domains.append(("com.microsoft", 1))
+    used_domains = {node.domain for node in nodes}
+    domains += [(name, 1) for name in ("com.microsoft", BLOCKED_DOMAIN) if name in used_domains]
     opsets = [helper.make_opsetid(*domain) for domain in domains]
     return helper.make_model(body, opset_imports=opsets, ir_version=IR_VERSION, producer_name="metaml")
 

@@ -56,12 +56,18 @@ def _constant(operation: Operation, position: int, parameter: Parameter, random:
     values: np.ndarray = random.random(size=shape, dtype=np.float32) + np.float32(0.5)
     if len(shape) == 2:
         values /= np.float32(shape[-1])
+    elif len(shape) > 2:
+        values /= np.float32(np.prod(shape[1:]))
     if operation.op == "Gather" and position == 1:
         values = random.integers(0, max(1, operation.inputs[0][operation.attributes.get("axis", 0)]), size=shape)
     elif operation.op == "Clip":
         values = np.full(shape, -1e6 if position == 1 else 1e6, dtype=_NUMPY.get(dtype, np.float32))
     elif operation.op == "Reshape":
         values = np.array([0 if length == BATCH else length for length in operation.output], dtype=np.int64)
+    elif operation.op == "Slice":
+        values = np.array([(0, operation.output[-1], len(operation.output) - 1)[position - 1]], dtype=np.int64)
+    elif operation.op == "Squeeze" or operation.op == "Unsqueeze":
+        values = np.array([2], dtype=np.int64)
     elif operation.op.startswith("Reduce"):
         values = np.ones(shape, dtype=np.int64)
     elif dtype == "int64":

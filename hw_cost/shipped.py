@@ -15,6 +15,7 @@ from hw_cost.build import measure_networks
 from hw_cost.correction import MIN_NETWORKS
 from hw_cost.devices import Device
 from hw_cost.networks import random_networks
+from hw_cost.progress import Progress
 from hw_cost.sessions import pinned, reference_call
 from hw_cost.table import LatencyTable
 from hw_cost.table_format import TableError
@@ -84,7 +85,8 @@ def adapt(known: Sequence[LatencyTable], device: Device, *, time_limit_s: float 
     networks = random_networks(N_ADAPTATION, seed=ADAPTATION_SEED)
     with pinned(device.threads):
         bench = Bench(reference_call(), Protocol(min_blocks=ADAPTATION_BLOCKS), seed=seed)
-        measured = measure_networks(bench, networks, device.open_runtime(), time_limit_s, lambda *_: None, "networks")
+        runtime, progress = device.open_runtime(), Progress(device)
+        measured = measure_networks(bench, networks, runtime, time_limit_s, progress, "networks")
         reference_us = 1e6 * bench.floor_s
     if len(measured) < MIN_NETWORKS:
         raise TooNoisy(f"too noisy: only {len(measured)} whole networks could be measured, {MIN_NETWORKS} are needed")

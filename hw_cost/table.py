@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -25,8 +24,7 @@ LEVEL_Z = 1.645
 ENOUGH = 3
 """Kernels of an operator below which it counts as unseen."""
 BATCH_SPREAD = 0.17
-"""What batches above 1 add to the spread: corrections are fitted at batch 1, and at batch 32 networks that no build
-saw were missed by 15 % in the mean."""
+"""What batches above those of the correction's networks add to the spread."""
 UNSEEN_SPREAD = math.log(2)
 """Standard deviation of the logarithmic error of an operator that was never measured."""
 
@@ -106,13 +104,14 @@ class LatencyTable:
     def compose(self, costs: list[KernelCost], batch: int = 1) -> Cost:
         """Add kernels up and correct the sum.
 
-        What remains uncertain is what the correction's own networks showed, and beside it the kernels that such
-        networks do not have: extrapolated and unseen ones, and batches above 1.
+        What remains uncertain is what the correction's own networks showed, and beside it what such networks do not
+        have: extrapolated and unseen kernels, and larger batches.
         """
         total = sum(cost.latency_us for cost in costs)
         strangers = [cost for cost in costs if cost.known != "measured"]
         extra = sum(cost.latency_us * cost.spread for cost in strangers) / total
-        spread = math.hypot(self.correction.spread, extra, BATCH_SPREAD if batch > 1 else 0.0)
+        is_larger = batch > max(self.provenance.get("batches", [1]))
+        spread = math.hypot(self.correction.spread, extra, BATCH_SPREAD if is_larger else 0.0)
         latency_ms = 1e-3 * self.correction.apply(group_sums(costs))
         factor = math.exp(LEVEL_Z * spread)
         coverage = 1 - sum(cost.latency_us for cost in strangers) / total
@@ -120,12 +119,12 @@ class LatencyTable:
 
     def kernel_cost(self, kernel: Kernel) -> KernelCost:
         """Return the cost of one kernel from its operator's fit, or widely from those of its kind or from all."""
-        fit = self._fits.get(kernel.op)
-        if fit is not None and fit.n >= ENOUGH:
+        fit = self._fit("op", kernel.op)
+        if fit is not None and fit.n >= ENOUGH and fit.kind == kernel.kind:
             excess = fit.excess(kernel.sizes)
             known = "measured" if excess <= 1.5 else "extrapolated"
             return KernelCost(kernel, fit.predict(kernel.sizes), fit.spread + 0.1 * math.log(excess), known)
-        related = self._kind_fits.get(kernel.kind)
+        related = self._fit("kind", kernel.kind)
         if related is not None:
             return KernelCost(kernel, related.predict(kernel.sizes), max(related.spread, UNSEEN_SPREAD / 2), "unseen")
         work = work_of(kernel) or {"flops": 0, "bytes": 0}
@@ -136,13 +135,23 @@ class LatencyTable:
         """The runtime of the table's device, with its settings."""
         return self.device.open_runtime()
 
-    @cached_property
-    def _fits(self) -> dict[str, Fit]:
-        return self._fit_by(lambda kernel: kernel.op)
+    def spread_of(self, op: str) -> float:
+        """Return the standard deviation of the logarithmic error on kernels of an operator; wide when it is unseen."""
+        fit = self._fit("op", op)
+        return UNSEEN_SPREAD if fit is None else fit.spread
+
+    def _fit(self, of: str, name: str) -> Fit | None:
+        """Return the fit to the rows of an operator (`of` is ``op``) or ``kind``, made when it is first asked for."""
+        if (of, name) not in self._fits:
+            rows = [row for row in self.rows if getattr(row.kernel, of) == name]
+            self._fits[of, name] = (
+                _fit([row for row in rows if row.kernel.kind == rows[0].kernel.kind]) if rows else None
+            )
+        return self._fits[of, name]
 
     @cached_property
-    def _kind_fits(self) -> dict[str, Fit]:
-        return self._fit_by(lambda kernel: kernel.kind)
+    def _fits(self) -> dict[tuple[str, str], Fit | None]:
+        return {}
 
     @cached_property
     def _general_fit(self) -> Fit:
@@ -151,12 +160,6 @@ class LatencyTable:
         known = [(sizes, latency) for sizes, latency in work if sizes is not None]
         known = known or [({"flops": 0, "bytes": 0}, row.latency_us) for row in self.rows]
         return fit_kernels("other", [sizes for sizes, _ in known], np.array([latency for _, latency in known]))
-
-    def _fit_by(self, group: Callable[[Kernel], str]) -> dict[str, Fit]:
-        groups = defaultdict[str, list[Row]](list)
-        for row in self.rows:
-            groups[group(row.kernel)].append(row)
-        return {name: _fit(rows) for name, rows in groups.items()}
 
 
 def group_sums(costs: Iterable[KernelCost]) -> dict[str, float]:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from hw_cost.devices import Device
-from hw_cost.kernels import SIZE_NAMES, Kernel
+from hw_cost.kernels import Kernel
+from hw_cost.sizes import SIZE_NAMES
 from hw_cost.table_checks import of_another_unit
 
 FORMAT, SCHEMA_VERSION = "metaml latency table", 1
-GROUPS = ("dense", "trees", "small")
-"""Kernels that a correction scales on their own: those of the kinds dense and trees, and all others."""
+GROUPS = ("dense", "trees", "conv", "small")
+"""Kernels that a correction scales on their own: those of three kinds, and all others."""
 LARGEST = 1e18
 """No number of a table is as large as this."""
 UNITS = {"latency": "us", "working_set": "bytes", "bytes": "bytes"}
@@ -58,10 +59,14 @@ class Correction:
     networks: int = 0
     """Networks behind the fit; 0 means that nothing was corrected."""
 
+    def scale(self, group: str) -> float:
+        """Return the factor of a group; older tables scale convolutions with the small kernels."""
+        return self.scales.get(group, self.scales["small"])
+
     def apply(self, sums_us: Mapping[str, float]) -> float:
         """Return microseconds of a network from the sums of its kernels by group; never less than half their sum."""
         total = sum(sums_us.values())
-        return max(0.5 * total, self.base_us + sum(self.scales[group] * value for group, value in sums_us.items()))
+        return max(0.5 * total, self.base_us + sum(self.scale(group) * value for group, value in sums_us.items()))
 
 
 def write_document(path: str | Path, table: Mapping[str, Any]) -> None:
@@ -172,7 +177,7 @@ def _read_row(where: str, value: Any) -> Row:
         blocks = int(value["blocks"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise TableError(f"{where}: must have op, sizes, latency, low, high and blocks; problem: {error!r}") from error
-    where = f"{where}, {kernel}"
+    where = f"{where}, {' '.join(str(kernel).split())}"
     expected = SIZE_NAMES[kernel.kind]
     if tuple(kernel.sizes) != expected:
         raise TableError(f"{where}: sizes must be {list(expected)}")
@@ -189,7 +194,7 @@ def _read_row(where: str, value: Any) -> Row:
 def _read_correction(path: str | Path, value: Mapping[str, Any]) -> Correction:
     try:
         correction = Correction(**value)
-        numbers = (correction.base_us, correction.spread, *(correction.scales[group] for group in GROUPS))
+        numbers = (correction.base_us, correction.spread, *(correction.scale(group) for group in GROUPS))
     except (TypeError, KeyError) as error:
         raise TableError(f"{path}: the correction must have {[f.name for f in fields(Correction)]}") from error
     if not all(map(_is_number, (*numbers, correction.networks))) or min(numbers[1:]) <= 0:

@@ -12,11 +12,13 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
+from hw_cost.fusion import rules_hold
 from hw_cost.graph import BATCH, OpGraph
 from hw_cost.kernels import Kernel, kernels_of
-from hw_cost.onnx_reader import OnnxModel, load_model, read_onnx
+from hw_cost.onnx_reader import OnnxModel, load_model
 from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime
+from hw_cost.runtimes.executed import Execution, executed, named
 from hw_cost.runtimes.feeds import random_feeds
 from hw_cost.runtimes.quantisation import quantise
 
@@ -58,11 +60,33 @@ class OnnxRuntime(Runtime):
         return quantise(model, [random_feeds(inputs, 1, seed=seed) for seed in range(N_CALIBRATION)])
 
     def kernels(self, network: OpGraph | OnnxModel, batch: int = 1) -> list[Kernel]:
-        """Return the kernels of a graph by the rules of `hw_cost.fusion`, of a file as the optimised model shows."""
-        if isinstance(network, OpGraph) and self.precision == "fp32":
-            return kernels_of(network, batch)
-        graph = read_onnx(self.optimised(write_onnx(network) if isinstance(network, OpGraph) else network))
+        """Return the kernels of a call: by the rules of `hw_cost.fusion` where they hold, else as a call shows them."""
+        if isinstance(network, OpGraph):
+            if self.precision == "fp32" and rules_hold(network):
+                return kernels_of(network, batch)
+            network = write_onnx(network)
+        graph = self.execute(network, batch).graph
         return kernels_of(graph, batch, operations=graph)
+
+    def execute(self, model: OnnxModel, batch: int = 1, runs: int = 1) -> Execution:
+        """Run a model on random rows; return what was executed.
+
+        Raises:
+            ValueError: the model is written for another batch.
+        """
+        with TemporaryDirectory() as folder:
+            dump = Path(folder) / "optimised.onnx"
+            options = self._options(dump=dump)
+            options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
+            session = Session(_session(named(load_model(self.prepared(model))), options))
+            written_for = {node.shape[0] for node in session.session.get_inputs() if node.shape} - {batch}
+            if fixed := [length for length in written_for if isinstance(length, int)]:
+                raise ValueError(f"The model is written for a batch of {fixed[0]}, got batch {batch}")
+            feeds = random_feeds(session.inputs, batch)
+            for _ in range(runs):
+                session.run(feeds)
+            profile = Path(session.session.end_profiling()).read_text(encoding="utf-8")
+            return executed(load_model(dump), profile, {name: rows.shape for name, rows in feeds.items()})
 
     def optimised(self, model: OnnxModel) -> onnx.ModelProto:
         """Return the model that onnxruntime makes of a model before it runs it."""
@@ -76,21 +100,12 @@ class OnnxRuntime(Runtime):
 
         onnxruntime counts whole microseconds: the mean over runs says more than one of them.
         """
-        with TemporaryDirectory() as folder:
-            dump = Path(folder) / "optimised.onnx"
-            options = self._options(dump=dump)
-            options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
-            session = Session(_session(self.prepared(model), options))
-            feeds = random_feeds(session.inputs, batch)
-            for _ in range(WARM_UP + runs):
-                session.run(feeds)
-            times = read_profile(Path(session.session.end_profiling()).read_text(encoding="utf-8"))
-            proto = load_model(dump)
-        graph = read_onnx(proto)
-        call, *kernels = kernels_of(graph, batch, operations=graph)
-        names = [node.name for node in proto.graph.node if node.op_type != "Constant"]
+        execution = self.execute(model, batch, WARM_UP + runs)
+        times = read_profile(execution.profile)
+        call, *kernels = kernels_of(execution.graph, batch, operations=execution.graph)
         steps = [
-            Executed(kernel, times.get(name), _precision(kernel)) for name, kernel in zip(names, kernels, strict=True)
+            Executed(kernel, times.get(name), _precision(kernel))
+            for name, kernel in zip(execution.nodes, kernels, strict=True)
         ]
         return Profile((Executed(call, None, "fp32"), *steps))
 

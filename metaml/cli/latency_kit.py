@@ -47,7 +47,7 @@ def kit(
     made = Kit.make(quick=not full, threads=threads)
     if host is None:
         made.write(out)
-        answer = {"kit": str(out), "models": len(made.plan.probes), "bytes": out.stat().st_size}
+        answer = {"kit": str(out), "models": len(made.probes), "bytes": out.stat().st_size}
         text = f"{out}, {out.stat().st_size / 2**20:.1f} MiB: unpack it on the device and run python3 run.py there"
     else:
         table = _over_ssh(made, (host, ssh_options, python), time_limit)

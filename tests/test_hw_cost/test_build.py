@@ -3,6 +3,7 @@
 import pytest
 
 import hw_cost.build
+import hw_cost.profiling
 import hw_cost.shipped
 from hw_cost.bench import Bench, Measurement, Protocol, TooNoisy
 from hw_cost.build import Plan, build_table
@@ -10,11 +11,14 @@ from hw_cost.correction import fit_correction
 from hw_cost.devices import Device
 from hw_cost.kernels import kernels_of
 from hw_cost.networks import random_networks
-from hw_cost.probes import all_probes, baseline_of, call_probe, dense, encoder, trees, unary
+from hw_cost.probes import Stream, baseline_of, call_probe, dense, encoder, probe_streams, trees, unary
+from hw_cost.profiling import first_probes
+from hw_cost.progress import Progress
 from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes import OnnxRuntime
 from hw_cost.shipped import adapt, nearest_table, table_for
 from hw_cost.table import LatencyTable, group_sums
+from hw_cost.table_format import GROUPS
 from hw_cost.validation import compare, validate
 
 from .conftest import make_table
@@ -28,9 +32,11 @@ LENIENT = Protocol(
 def tiny(monkeypatch):
     probes = [dense(None, n, n, 1, 10**5) for n in (16, 64, 256)]
     probes += [unary("Gelu", 256, 1), encoder(9, 4, 1), trees(20, 8, 2, 1), call_probe(1), call_probe(2, 4)]
-    monkeypatch.setattr(Plan, "make", lambda *_, **__: Plan(probes, 3, 3, 6))
+    streams = [Stream("all", 8, lambda: iter([*probes, *(unary("Gelu", 300 + n, 1) for n in range(3))]))]
+    monkeypatch.setattr(Plan, "make", lambda *_, **__: Plan(streams, 3, 3, 6))
+    monkeypatch.setattr(hw_cost.build, "KINDS", {"mlp": None})
     monkeypatch.setattr(hw_cost.build, "PROTOCOL", LENIENT)
-    monkeypatch.setattr(hw_cost.build, "LOST_SHARE", 1.0)  # on a busy machine a small kernel may drown
+    monkeypatch.setattr(hw_cost.profiling, "LOST_SHARE", 1.0)  # on a busy machine a small kernel may drown
 
 
 def test_a_table_is_built_corrected_and_certified(tiny, tmp_path):
@@ -39,8 +45,8 @@ def test_a_table_is_built_corrected_and_certified(tiny, tmp_path):
     assert {row.kernel.op for row in table.rows} <= {"Gemm", "Gelu", "LabelEncoder", "TreeEnsembleRegressor", "Call"}
     assert all(row.low_us <= row.latency_us <= row.high_us for row in table.rows)
     assert table.correction.networks == 3 and table.certificate["n"] == 3
-    assert table.provenance["kernels_planned"] == 8
-    assert [stage for stage, _, _ in told if stage != "kernels"] == ["networks", "validation"]
+    assert table.provenance["batches"] == [1, 32]
+    assert list(dict.fromkeys(stage for stage, _, _ in told)) == ["kernels", "refining", "networks", "validation"]
     table.save(tmp_path / "table.json")
     assert LatencyTable.load(tmp_path / "table.json").predict(random_networks(1)[0].graph).latency_ms > 0
 
@@ -57,8 +63,8 @@ def test_a_build_goes_on_where_it_was_stopped(tiny, tmp_path, monkeypatch):
             build_table(time_limit_s=8, resume=path)
     kept = {str(row.kernel) for row in LatencyTable.load(path).rows if row.kernel.op != "Call"}
     measured = []
-    real = hw_cost.build._probe_call
-    monkeypatch.setattr(hw_cost.build, "_probe_call", lambda p, r: measured.append(str(p.kernel)) or real(p, r))
+    real = hw_cost.profiling._call
+    monkeypatch.setattr(hw_cost.profiling, "_call", lambda p, r: measured.append(str(p.kernel)) or real(p, r))
     table = build_table(time_limit_s=8, resume=path)
     assert kept <= {str(row.kernel) for row in table.rows}
     assert not kept & set(measured)
@@ -75,21 +81,21 @@ def test_a_table_of_another_device_is_not_resumed(tiny, tmp_path):
 
 
 def test_a_build_drowned_in_noise_is_refused(tiny, monkeypatch):
-    monkeypatch.setattr(hw_cost.build, "LOST_SHARE", 0.3)
+    monkeypatch.setattr(hw_cost.profiling, "LOST_SHARE", 0.3)
     monkeypatch.setattr(hw_cost.build, "PROTOCOL", Protocol(block_s=0.0005, drift=-0.99, max_drift=-0.99, patience=1))
-    with pytest.raises(TooNoisy, match="too noisy: 8 of 8 kernels could not be measured"):
+    with pytest.raises(TooNoisy, match=r"too noisy, CV = \d.* of the reference: 8 of 8 kernels could not be measured"):
         build_table(time_limit_s=1)
 
 
 def test_every_probe_runs():
-    for probed in all_probes(quick=True)[::4]:
+    for probed in first_probes(probe_streams(), quick=True)[::4]:
         OnnxRuntime().open(write_onnx(probed.graph, outputs=[probed.output]), optimise=False)
         OnnxRuntime().open(write_onnx(baseline_of(probed).graph), optimise=False)
 
 
 def test_probes_are_distinct_and_the_same_each_time():
-    names = [str(probed.kernel) for probed in all_probes(quick=True)]
-    assert names == [str(probed.kernel) for probed in all_probes(quick=True)]
+    names = [str(probed.kernel) for probed in first_probes(probe_streams(), quick=True)]
+    assert names == [str(probed.kernel) for probed in first_probes(probe_streams(), quick=True)]
     assert len(set(names)) > 0.95 * len(names)
 
 
@@ -108,22 +114,22 @@ def measured_by(table, scales, base, n):
 
 def test_a_correction_finds_a_common_scale():
     table = make_table()
-    scales = {"dense": 1.3, "trees": 1.3, "small": 1.3}
+    scales = dict.fromkeys(GROUPS, 1.3)
     correction = fit_correction(table, measured_by(table, scales, 0.0, 18))
     assert correction.scales == pytest.approx(scales, rel=0.02)
-    assert correction.spread == pytest.approx(0.02) and correction.networks == 18
+    assert correction.spread == pytest.approx(0.01) and correction.networks == 18
 
 
 def test_a_correction_tells_groups_apart():
     table = make_table()
-    correction = fit_correction(table, measured_by(table, {"dense": 2.0, "trees": 1.0, "small": 1.0}, 2.0, 18))
+    correction = fit_correction(table, measured_by(table, {**dict.fromkeys(GROUPS, 1.0), "dense": 2.0}, 2.0, 18))
     assert correction.scales["dense"] > 1.5 > correction.scales["small"]
 
 
 def test_two_networks_are_too_few_for_a_correction():
     table = make_table()
     with pytest.raises(TooNoisy, match="only 2 whole networks"):
-        fit_correction(table, measured_by(table, dict.fromkeys(("dense", "trees", "small"), 1.0), 0.0, 2))
+        fit_correction(table, measured_by(table, dict.fromkeys(GROUPS, 1.0), 0.0, 2))
 
 
 def test_validation_of_exact_predictions():
@@ -221,5 +227,5 @@ def test_adapting_keeps_the_rows_and_says_whose_they_are(foreign):
 def test_a_bench_can_be_shared():
     bench = Bench(lambda: None, LENIENT)
     networks = random_networks(2)
-    measured = hw_cost.build.measure_networks(bench, networks, OnnxRuntime(), 0.2, lambda *_: None, "networks")
+    measured = hw_cost.build.measure_networks(bench, networks, OnnxRuntime(), 0.2, Progress(Device.here()), "networks")
     assert [network.name for network, _ in measured] == [network.name for network in networks]

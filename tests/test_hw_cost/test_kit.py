@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from hw_cost import LatencyTable, TableError
 from hw_cost.build import Plan
 from hw_cost.kit import Kit, runner_source, table_of
-from hw_cost.probes import call_probe, dense, unary
+from hw_cost.probes import Stream, call_probe, dense, unary
 from hw_cost.remote import Remote, RemoteError
 from metaml.cli.latency import latency
 
@@ -27,7 +27,7 @@ PROBES = [call_probe(1), call_probe(2), *(dense(None, n, 16, 1, 20_000) for n in
 
 @pytest.fixture(scope="module")
 def small() -> Kit:
-    return Kit(Plan(PROBES, 3, 3))
+    return Kit(Plan([Stream("all", len(PROBES), lambda: iter(PROBES))], 3, 3))
 
 
 def figure(median_ms: float) -> dict[str, float]:

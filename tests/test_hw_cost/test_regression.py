@@ -3,9 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw_cost.kernels import SIZE_NAMES
 from hw_cost.regression import QUANTITIES, fit_kernels
+from hw_cost.sizes import SIZE_NAMES
 
+TOGETHER = ("trees", "height", "width", "groups", "window", "taps", "stride")
+"""Sizes that no kernel can change alone."""
 TOP = {"rows": 300, "n_in": 5000, "n_out": 2000, "working_set": 10**8, "trees": 500}
 
 
@@ -13,6 +15,9 @@ def random_sizes(kind: str, random: np.random.Generator) -> dict[str, int]:
     sizes = {name: int(np.exp(random.uniform(0, np.log(TOP.get(name, 10_000))))) for name in SIZE_NAMES[kind]}
     if kind == "trees":
         sizes["leaves"] = sizes["trees"] * int(random.integers(2, 64))
+    if kind == "conv":
+        side, sizes["stride"] = int(random.choice([1, 3, 5])), int(random.choice([1, 2]))
+        sizes |= {"groups": 1, "window": side**2, "taps": sizes["height"] * sizes["width"] * side**2}
     return sizes
 
 
@@ -40,7 +45,7 @@ def test_no_prediction_falls_when_a_size_grows(kind, seed, data):
     sizes = [random_sizes(kind, random) for _ in range(12)]
     fit = fit_kernels(kind, sizes, np.exp(random.uniform(-1, 6, size=12)))
     small = random_sizes(kind, random)
-    name = data.draw(st.sampled_from([name for name in SIZE_NAMES[kind] if name != "trees"]))
+    name = data.draw(st.sampled_from([name for name in SIZE_NAMES[kind] if name not in TOGETHER]))
     large = small | {name: small[name] * data.draw(st.integers(1, 50))}
     assert 0 < fit.predict(small) <= fit.predict(large) * (1 + 1e-9)
 

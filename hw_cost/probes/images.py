@@ -1,0 +1,188 @@
+"""Probes of the kernels of networks on images, in the blocked layout that onnxruntime works in and in the plain one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from hw_cost.graph import BATCH, OpGraph, Parameter
+from hw_cost.onnx_reader import BLOCKED_PREFIX
+from hw_cost.probes.base import MAX_COPIES, Probe, Stream, probe, spread, unit_points
+
+MOST_FLOPS = 4e8
+MOST_BYTES = 3e7
+"""A kernel that is probed computes and holds no more; larger ones are as fast a FLOP."""
+LARGEST = 112
+"""Height and width of the largest image; of the stem's, which is larger still, it is the output's."""
+CHANNELS_TIMES_SIZE = 14_000
+BLOCK = 16
+"""Channels come in multiples of it: the width of the widest vectors, so that it is right for narrower ones too."""
+POOLS = tuple(
+    f"{prefix}{op}" for prefix in ("", BLOCKED_PREFIX) for op in ("MaxPool", "AveragePool", "GlobalAveragePool")
+)
+ACTIVATIONS = ("", "Relu", "Relu", "", "HardSwish", "Relu", "", "Sigmoid")
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Shape of a convolution."""
+
+    size: int
+    """Height and width of the output."""
+    n_in: int
+    n_out: int
+    window: int = 1
+    """Height and width of the kernel."""
+    stride: int = 1
+    groups: int = 1
+    activation: str = ""
+    added: bool = False
+    """Adds an activation to its output, as the end of a residual block does."""
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations for one image."""
+        return 2 * self.size**2 * self.n_out * self.n_in // self.groups * self.window**2
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of one image before and after."""
+        return 4 * self.size**2 * (self.n_in * self.stride**2 + self.n_out)
+
+    @property
+    def weights(self) -> int:
+        """Number of weights."""
+        return self.n_in // self.groups * self.n_out * self.window**2
+
+
+def convolution(shape: Convolution, rows: int, working_set: int, *, blocked: bool = True) -> Probe:
+    """Return a probe of a convolution; one that adds does it to the output of the copy before it."""
+    op = f"{BLOCKED_PREFIX}Conv" if blocked else "FusedConv" if shape.activation else "Conv"
+    margin = shape.window // 2
+    window = {"kernel_shape": [shape.window] * 2, "strides": [shape.stride] * 2, "pads": [margin] * 4}
+    more = {"HardSigmoid": [0.2, 0.5], "Clip": [0.0, 6.0], "LeakyRelu": [0.1]}.get(shape.activation)
+    fused: dict[str, Any] = {"activation": shape.activation} if shape.activation else {}
+    fused |= {"activation_params": more} if more else {}
+    output = (BATCH, shape.n_out, shape.size, shape.size)
+
+    sets = max(1, working_set // (4 * shape.weights))
+
+    def add(graph: OpGraph, x: str, k: int) -> str:
+        weight = Parameter(f"w{k % sets}", (shape.n_out, shape.n_in // shape.groups, shape.window, shape.window))
+        last = list(graph.network)[-1]
+        before = [last] if shape.added and k else []
+        constants = weight, Parameter(f"b{k % sets}", (shape.n_out,))
+        return graph.add(op, x, *constants, *before, output=output, group=shape.groups, **window, **fused)
+
+    size = shape.size * shape.stride
+    return probe(add, (BATCH, shape.n_in, size, size), rows=rows, copies=MAX_COPIES, least=2 if shape.added else 1)
+
+
+def pool(op: str, channels: int, size: int, window: int, stride: int, rows: int) -> Probe:
+    """Return a probe of a pooling window; of pooling over the whole image when `op` says so."""
+    is_global = "Global" in op
+    shape = {} if is_global else {"kernel_shape": [window] * 2, "strides": [stride] * 2, "pads": [window // 2] * 4}
+    end = 1 if is_global else (size * stride + 2 * (window // 2) - window) // stride + 1
+
+    def add(graph: OpGraph, x: str, k: int) -> str:
+        del k
+        return graph.add(op, x, output=(BATCH, channels, end, end), **shape)
+
+    return probe(add, (BATCH, channels, size * stride, size * stride), rows=rows, copies=MAX_COPIES)
+
+
+def reorder(op: str, channels: int, size: int, rows: int) -> Probe:
+    """Return a probe of the change of layout before or after blocked operators."""
+    more = {"channels": channels} if op.endswith("Output") else {}
+
+    def add(graph: OpGraph, x: str, k: int) -> str:
+        del k
+        return graph.add(op, x, output=(BATCH, channels, size, size), channels_last=0, **more)
+
+    return probe(add, (BATCH, channels, size, size), rows=rows, copies=MAX_COPIES)
+
+
+def scaled(op: str, channels: int, size: int, rows: int) -> Probe:
+    """Return a probe of an operation of an image with one number a channel, as the gate of squeeze-and-excitation."""
+
+    def add(graph: OpGraph, x: str, k: int) -> str:
+        gate = Parameter(f"g{k}", (channels, 1, 1))
+        return graph.add(op, x, gate, output=(BATCH, channels, size, size))
+
+    return probe(add, (BATCH, channels, size, size), rows=rows, copies=MAX_COPIES)
+
+
+def image_streams(seed: int) -> list[Stream]:
+    """Return the probes of networks on images."""
+    convolutions = (
+        ("dense", 80, (3, 5, 3, 7, 3)),
+        ("pointwise", 80, (1,)),
+        ("depthwise", 60, (3, 5, 3, 7)),
+        ("stem", 24, (3, 3, 7, 5)),
+        ("grouped", 16, (3,)),
+        ("plain", 36, (3, 1, 5, 1)),
+        ("plain depthwise", 12, (3, 5)),
+    )
+    streams = [
+        Stream(f"{kind} convolution", n, partial(_convolutions, kind, windows, seed + 30 + k))
+        for k, (kind, n, windows) in enumerate(convolutions)
+    ]
+    makers = {
+        **{f"Reorder{way}": partial(reorder, f"{BLOCKED_PREFIX}Reorder{way}") for way in ("Input", "Output")},
+        **{f"{op} by channel": partial(scaled, op) for op in ("Mul", "Add")},
+        **{op: partial(_window, op) for op in POOLS},
+    }
+    streams += [
+        Stream(name, 16, partial(_images, make, seed + 50 + k)) for k, (name, make) in enumerate(makers.items())
+    ]
+    return streams
+
+
+def _window(op: str, channels: int, size: int, rows: int) -> Probe:
+    window, stride = ((3, 2), (2, 2), (3, 1))[channels // BLOCK % 3]
+    return pool(op, channels, size, window, stride, rows)
+
+
+def _images(make: Callable[[int, int, int], Probe], seed: int) -> Iterator[Probe]:
+    for channels, size, rows in spread((16, 1024), (4, 112), (0.4, 48), seed=seed):
+        if 4 * channels * size**2 * max(1, rows) <= MOST_BYTES / 4:
+            yield make(_blocks(channels), size, max(1, rows))
+
+
+def _convolutions(kind: str, windows: tuple[int, ...], seed: int) -> Iterator[Probe]:
+    """Yield convolutions of a kind: small images have many channels and large ones few, as in networks."""
+    for k, point in enumerate(unit_points(5, seed=seed)):
+        size = round(float(LARGEST ** point[0]))
+        most = float(np.clip(CHANNELS_TIMES_SIZE / size, 4 * BLOCK, 1100))
+        n_in, n_out = (round(float(BLOCK * (most / BLOCK) ** share)) for share in point[1:3])
+        rows = max(1, round(float(40 ** (1.3 * point[3] - 0.3))))
+        working_set = round(float(2e5 * 80 ** point[4]))
+        shape = _shape(kind, size, n_in, n_out, windows[k % len(windows)], k)
+        fits = shape.window <= shape.size * shape.stride
+        if fits and rows * shape.flops <= MOST_FLOPS and rows * shape.bytes <= MOST_BYTES:
+            yield convolution(shape, rows, working_set, blocked=not kind.startswith("plain"))
+
+
+def _shape(kind: str, size: int, n_in: int, n_out: int, window: int, k: int) -> Convolution:
+    stride, activation = 2 if k % 4 == 3 else 1, ACTIVATIONS[k // 2 % len(ACTIVATIONS)]
+    n_in, n_out = (n_in, n_out) if kind.startswith("plain") else (_blocks(n_in), _blocks(n_out))
+    if kind.endswith("depthwise"):
+        return Convolution(size, n_in, n_in, window, stride, n_in, activation)
+    if kind == "stem":
+        return Convolution(size, (3, 1, 3, 4)[k % 4], n_out, window, stride, 1, activation)
+    if kind == "grouped":
+        groups = 2 ** (1 + k % 4)
+        return Convolution(size, groups * _blocks(n_in // groups), groups * _blocks(n_out // groups), 3, stride, groups)
+    if kind == "plain" and k % 3 == 0:
+        groups = (2, 4, 8)[k // 3 % 3]
+        n_in, n_out = groups * max(1, n_in // groups), groups * max(1, n_out // groups)
+        return Convolution(size, n_in, n_out, window, stride, groups, activation and "Relu")
+    return Convolution(size, n_in, n_out, window, stride, 1, activation, added=kind != "plain" and k % 5 == 0)
+
+
+def _blocks(channels: int) -> int:
+    return BLOCK * max(1, round(channels / BLOCK))

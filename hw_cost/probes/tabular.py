@@ -1,0 +1,217 @@
+"""Probes of the kernels of networks on tables: dense layers, elementwise operations, norms, lookups, trees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+
+from hw_cost.graph import BATCH, OpGraph, Parameter
+from hw_cost.probes.base import MAX_COPIES, Probe, Stream, call_probe, probe, spread
+
+
+def dense(activation: str | None, n_in: int, n_out: int, rows: int, working_set: int) -> Probe:
+    """Return a probe of ``Gemm``, alone or with an activation fused into it."""
+    sets = max(1, working_set // (4 * n_in * n_out))
+
+    def add(graph: OpGraph, x: str, k: int) -> str:
+        constants = Parameter(f"w{k % sets}", (n_out, n_in)), Parameter(f"b{k % sets}", (n_out,))
+        if activation is None:
+            return graph.add("Gemm", x, *constants, output=(BATCH, n_out), transB=1)
+        return graph.add("FusedGemm", x, *constants, output=(BATCH, n_out), transB=1, activation=activation)
+
+    return probe(add, (BATCH, n_in), rows=rows, copies=MAX_COPIES)
+
+
+def unary(op: str, width: int, rows: int, dtype: str | None = None) -> Probe:
+    """Return a probe of an elementwise operation without constants, or of a softmax."""
+    typed = {"dtype": dtype} if dtype else {}
+    more = {"Cast": {"to": 1}, "Flatten": {"axis": 1}, "Softmax": {"axis": -1}}.get(op, {})
+
+    def add(graph: OpGraph, x: str, k: int) -> str:
+        del k
+        return graph.add(op, x, output=(BATCH, width), **typed, **more)
+
+    return probe(add, (BATCH, width), rows=rows, dtype=dtype, copies=MAX_COPIES)
+
+
+def binary(op: str, width: int, rows: int, dtype: str | None = None, *, constant: bool = True) -> Probe:
+    """Return a probe of an elementwise operation with a row of constants, or with its input a second time."""
+    typed = {"dtype": dtype} if dtype else {}
+
+    def add(graph: OpGraph, x: str, k: int) -> str:
+        second = Parameter(f"c{k}", (width,)) if constant else x
+        return graph.add(op, x, second, output=(BATCH, width), **typed)
+
+    return probe(add, (BATCH, width), rows=rows, dtype=dtype, copies=MAX_COPIES)
+
+
+def reduction(width: int, rows: int) -> Probe:
+    """Return a probe of a sum over the middle axis, as of embedded categories."""
+    parts = 1 + width // 4
+
+    def add(graph: OpGraph, x: str, k: int) -> str:
+        return graph.add("ReduceSum", x, Parameter(f"axes{k}", (1,)), output=(BATCH, 4), keepdims=0)
+
+    return probe(add, (BATCH, parts, 4), rows=rows, copies=MAX_COPIES)
+
+
+def clip(width: int, rows: int) -> Probe:
+    """Return a probe of ``Clip`` on doubles."""
+
+    def add(graph: OpGraph, x: str, k: int) -> str:
+        bounds = Parameter(f"low{k}", ()), Parameter(f"high{k}", ())
+        return graph.add("Clip", x, *bounds, output=(BATCH, width), dtype="double")
+
+    return probe(add, (BATCH, width), rows=rows, dtype="double", copies=MAX_COPIES)
+
+
+def where(width: int, rows: int) -> Probe:
+    """Return a probe of ``Where`` that fills the missing doubles; the one ``IsNaN`` it needs counts as noise."""
+
+    def add(graph: OpGraph, x: str, k: int) -> str:
+        if k == 0:
+            graph.add("IsNaN", x, output=(BATCH, width), dtype="double")
+        return graph.add("Where", "isnan_0", Parameter(f"fill{k}", ()), x, output=(BATCH, width), dtype="double")
+
+    return probe(add, (BATCH, width), rows=rows, dtype="double", copies=MAX_COPIES)
+
+
+def normalisation(op: str, width: int, rows: int) -> Probe:
+    """Return a probe of a layer or batch normalisation."""
+    names = ("scale", "shift") if op == "LayerNormalization" else ("scale", "shift", "mean", "variance")
+    more = {"axis": -1} if op == "LayerNormalization" else {}
+
+    def add(graph: OpGraph, x: str, k: int) -> str:
+        constants = [Parameter(f"{name}{k}", (width,)) for name in names]
+        return graph.add(op, x, *constants, output=(BATCH, width), **more)
+
+    return probe(add, (BATCH, width), rows=rows, copies=MAX_COPIES)
+
+
+def gather(n_codes: int, columns: int, width: int, rows: int) -> Probe:
+    """Return a probe of a lookup in a table; of numbers from a flat table when the width is 0."""
+
+    def add(graph: OpGraph, x: str, k: int) -> str:
+        if not width:
+            table = Parameter(f"t{k}", (n_codes,))
+            return graph.add("Gather", table, x, output=(BATCH, columns), axis=0, dtype="int64")
+        table = Parameter(f"t{k}", (n_codes, width))
+        return graph.add("Gather", table, x, output=(BATCH, columns, width), axis=0)
+
+    return probe(add, (BATCH, columns), rows=rows, dtype="int64", copies=MAX_COPIES // 2, high=n_codes)
+
+
+def encoder(n_keys: int, columns: int, rows: int) -> Probe:
+    """Return a probe of a dictionary from words to numbers."""
+
+    def add(graph: OpGraph, x: str, k: int) -> str:
+        del k
+        return graph.add("LabelEncoder", x, output=(BATCH, columns), n_keys=n_keys)
+
+    return probe(add, (BATCH, columns), rows=rows, dtype="string", copies=MAX_COPIES // 2)
+
+
+def concat(parts: int, width: int, rows: int) -> Probe:
+    """Return a probe of a concatenation of the input with itself."""
+
+    def add(graph: OpGraph, x: str, k: int) -> str:
+        del k
+        return graph.add("Concat", *[x] * parts, output=(BATCH, width * parts), axis=1)
+
+    return probe(add, (BATCH, width), rows=rows, copies=MAX_COPIES)
+
+
+def trees(n_trees: int, leaves: int, outputs: int, rows: int, max_leaves: int = 20_000) -> Probe:
+    """Return a probe of a tree ensemble with `leaves` leaves a tree."""
+
+    def add(graph: OpGraph, x: str, k: int) -> str:
+        del k
+        sizes = {"n_trees": n_trees, "n_leaves": n_trees * leaves, "depth": 2 * leaves.bit_length()}
+        return graph.add("TreeEnsembleRegressor", x, output=(BATCH, outputs), **sizes)
+
+    copies = int(np.clip(max_leaves // (n_trees * leaves), 1, 12))
+    return probe(add, (BATCH, 20), rows=rows, copies=copies)
+
+
+def tabular_streams(seed: int) -> list[Stream]:
+    """Return the probes of networks on tables: what the search space can produce."""
+    call = [call_probe(n_inputs) for n_inputs in (1, 2)]
+    call += [call_probe(2, strings, rows) for strings, rows in ((1, 1), (4, 1), (16, 1), (64, 1), (8, 64), (16, 32))]
+    boosted = ((1000, 16, 3), (2000, 8, 10), (1500, 32, 3), (5000, 16, 10))  # rounds times classes
+    ensembles = [trees(n, leaves, outputs, 1) for n, leaves, outputs in boosted]
+    joined = [concat(parts, width, 1) for parts, width in ((3, 16), (4, 64), (8, 8), (16, 4))]
+    streams = [
+        Stream("call", len(call), partial(iter, call)),
+        Stream("large tree ensembles", len(ensembles), partial(iter, ensembles)),
+        Stream("tree ensembles", 60, partial(_trees, seed + 3)),
+        Stream("joints", len(joined), partial(iter, joined)),
+        *(Stream(name, 10, partial(_lookups, make, seed + 4)) for name, make in LOOKUPS.items()),
+    ]
+    for k, activation in enumerate((None, "Relu")):
+        name = activation or "Gemm"
+        streams.append(Stream(f"{name} of a row", 36, partial(_dense_row, activation, seed + k)))
+        streams.append(Stream(f"{name} of rows", 36, partial(_dense_rows, activation, seed + 7 + k)))
+    for k, (name, make) in enumerate(_small_probes().items()):
+        streams.append(Stream(name, 10, partial(_small, make, seed + 10 + k)))
+    return streams
+
+
+def _dense_row(activation: str | None, seed: int) -> Iterator[Probe]:
+    wide = spread((1024, 10_000), (8, 512), (2e5, 1.6e7), seed=seed + 1)
+    for k, (n_in, n_out, working_set) in enumerate(spread((4, 1024), (1, 1024), (2e4, 1.6e7), seed=seed)):
+        yield dense(activation, n_in, n_out, 1, working_set)
+        if k % 5 == 4:
+            n_in, n_out, working_set = next(wide)
+            yield dense(activation, n_in, n_out, 1, working_set)
+
+
+def _dense_rows(activation: str | None, seed: int) -> Iterator[Probe]:
+    for n_in, n_out, rows, working_set in spread((4, 1500), (1, 1024), (2, 300), (2e4, 1.6e7), seed=seed):
+        yield dense(activation, n_in, n_out, rows, working_set)
+
+
+def _small(make: Callable[[int, int], Probe], seed: int) -> Iterator[Probe]:
+    """Yield an operation on one wide row, on one row and on several in turn."""
+    yield make(4096, 1)
+    for k, (width, rows) in enumerate(spread((4, 1024), (0.6, 256), seed=seed)):
+        yield make(width, max(1, rows if k % 2 else 1))
+        if k % 4 == 3:
+            yield make(4 * width, 4 * rows + 1)
+
+
+def _trees(seed: int) -> Iterator[Probe]:
+    for n, leaves, outputs, rows in spread((1, 500), (4, 64), (0.6, 20), (0.2, 64), seed=seed):
+        yield trees(n, leaves, max(1, outputs), max(1, rows))
+
+
+def _lookups(make: Callable[[int, int, int, int], Probe], seed: int) -> Iterator[Probe]:
+    for n_codes, columns, width, rows in spread((4, 4000), (1, 64), (1, 16), (0.6, 64), seed=seed):
+        yield make(n_codes, columns, width, max(1, rows))
+
+
+LOOKUPS: dict[str, Callable[[int, int, int, int], Probe]] = {
+    "embeddings": gather,
+    "lookups of numbers": lambda n_codes, columns, _, rows: gather(n_codes, columns, 0, rows),
+    "dictionaries": lambda n_codes, columns, _, rows: encoder(n_codes, columns, rows),
+}
+"""Name -> function of codes, columns, width and rows."""
+
+
+def _small_probes() -> dict[str, Callable[[int, int], Probe]]:
+    """One function of width and rows for each elementwise, normalising and joining operator."""
+    floats = ("Sqrt", "Relu", "Gelu", "QuickGelu", "Sigmoid", "HardSigmoid", "Tanh", "Erf", "Flatten", "Softmax")
+    return {
+        **{f"{op} of doubles": partial(unary, op, dtype="double") for op in ("IsNaN", "Cast")},
+        **{op: partial(unary, op) for op in floats},
+        **{f"{op} of doubles by row": partial(binary, op, dtype="double") for op in ("Sub", "Mul")},
+        **{op: partial(binary, op, constant=False) for op in ("Add", "Mul", "Div")},
+        "Add of integers": partial(binary, "Add", dtype="int64"),
+        "Add by row": partial(binary, "Add"),
+        **{op: partial(normalisation, op) for op in ("LayerNormalization", "BatchNormalization")},
+        "Clip": clip,
+        "Where": where,
+        "Concat": partial(concat, 2),
+        "ReduceSum": reduction,
+    }
