@@ -52,7 +52,7 @@ class Auto(WarmStarter):
         query, families = Query.of(target, self._table), int(self._table.families.max()) + 1
         if not len(self.choice.curves) and len(query.taken) >= families:
             return (
-                f"{families} stored families of tasks had a trial each: they are too few to know if they can be trusted"
+                f"{families} stored families of tasks had a trial each: too few to know if they can be trusted"
             )
         return self._contradiction(query)
 
