@@ -1,48 +1,35 @@
 """Does it help to know which tasks are alike? Each measure of similarity against a portfolio that ignores the task.
 
-    METAML_DATA=../shared/data python -m experiments.metafeatures_ablation docs/similarity.png
+    METAML_DATA=../shared/data python -m experiments.metafeatures_ablation docs
 
-For each task of `dataset2vec_mlp` (MLPs on UCI tables, three grids of 256 to 324 configurations) all tasks of its
-family are left out; of the others a greedy portfolio is built, in which the `NEIGHBOURS` nearest by a measure have all
-the weight, or half of it. Regret: error of the best of the first n proposals above the task's smallest error, over the
-task's range of errors, averaged over the three grids. Differences are paired by task; intervals are 95 % of a bootstrap
-over families. What was tried so far can only be compared after something was tried: there the first proposals are those
-of the portfolio. Task2Vec is for images, of which there is no history here. The figure needs the extra ``plots``.
+For each task of a history (`metafeatures_pasts`) all tasks of its family are left out; of the others a greedy portfolio
+is built, in which the `NEIGHBOURS` nearest by a measure have all the weight, or half of it. Regret: error of the best
+of the first n proposals above the task's smallest error, over the task's range of errors, averaged over search spaces.
+Differences are paired by task; intervals are 95 % of a bootstrap over families. What was tried so far can only be
+compared after something was tried: there the first proposals are those of the portfolio. Task2Vec is for images, of
+which there is no history here. The figures need the extra ``plots``.
 """
 
 from __future__ import annotations
 
-import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiments.metafeatures_contestants import PORTFOLIO, Contestant, contestants, read_views
-from experiments.metafeatures_oracle import DATA
+from experiments.metafeatures_contestants import PORTFOLIO, Contestant, contestants
+from experiments.metafeatures_pasts import Past, grids_of_mlps, own_history
 
 FloatArray = NDArray[np.float64]
 
-FOLDER = DATA / "meta" / "dataset2vec_mlp"
-SPACES = ("a", "b", "c")
 NEIGHBOURS = 10
 PROPOSALS = (1, 3, 5, 10)
 BOOTSTRAPS = 2000
 SHARES = {"all weight": 1.0, "half of it": 0.5}
 """What share of the weight the nearest tasks have; the rest is spread over all."""
-
-
-def read_errors(space: str, names: list[str]) -> pd.DataFrame:
-    """Tasks × configurations, 1 - accuracy."""
-    accuracy = pd.read_csv(FOLDER / f"accuracy_searchspace_{space}.csv.gz", index_col=0)
-    return 1 - accuracy.loc[[name for name in names if name in accuracy.index]]
-
-
-def family(name: str) -> str:
-    """Tables whose names begin alike are near-duplicates, or may be."""
-    return re.split(r"[-_]", name)[0]
 
 
 def greedy(regrets: FloatArray, weights: FloatArray, n: int, first: tuple[int, ...] = ()) -> tuple[int, ...]:
@@ -70,15 +57,14 @@ def scaled(errors: pd.DataFrame) -> pd.DataFrame:
     return errors.sub(low, axis=0).div((high - low).where(high > low, 1.0), axis=0)
 
 
-def regret_curves(names: list[str], contestant: Contestant) -> dict[str, pd.DataFrame]:
-    """Mean regret over the grids, for each of `SHARES`: tasks × `PROPOSALS`."""
+def regret_curves(past: Past, contestant: Contestant) -> dict[str, pd.DataFrame]:
+    """Mean regret over the search spaces, for each of `SHARES`: tasks × `PROPOSALS`."""
     curves: dict[str, list[pd.DataFrame]] = {label: [] for label in SHARES}
-    for space in SPACES:
-        errors = read_errors(space, names)
+    for errors in past.errors:
         regrets = scaled(errors)
         rows: dict[str, dict[str, FloatArray]] = {label: {} for label in SHARES}
         for target in regrets.index:
-            stored = [name for name in regrets.index if family(name) != family(target)]
+            stored = [name for name in regrets.index if past.families[name] != past.families[target]]
             known, equal = regrets.loc[stored].to_numpy(), np.full(len(stored), 1 / len(stored))
             first = greedy(known, equal, contestant.tried)
             tried = {str(errors.columns[j]): float(errors.loc[target].iloc[j]) for j in first}
@@ -89,7 +75,7 @@ def regret_curves(names: list[str], contestant: Contestant) -> dict[str, pd.Data
                 rows[label][target] = best[np.array(PROPOSALS) - 1]
         for label in SHARES:
             curves[label].append(pd.DataFrame(rows[label], index=PROPOSALS).T)
-    return {label: sum(parts[1:], parts[0]) / len(SPACES) for label, parts in curves.items()}
+    return {label: sum(parts[1:], parts[0]) / len(past.errors) for label, parts in curves.items()}
 
 
 def nearest(distances: pd.Series[float]) -> FloatArray:
@@ -100,10 +86,10 @@ def nearest(distances: pd.Series[float]) -> FloatArray:
     return np.asarray(weights / weights.sum())
 
 
-def interval(differences: pd.DataFrame) -> pd.DataFrame:
+def interval(differences: pd.DataFrame, family: Mapping[str, str]) -> pd.DataFrame:
     """2.5 % and 97.5 % quantile of the mean difference, families drawn with replacement: 2 × `PROPOSALS`."""
     rng = np.random.default_rng(0)
-    families = [group.to_numpy() for _, group in differences.groupby(differences.index.map(family))]
+    families = [group.to_numpy() for _, group in differences.groupby(differences.index.map(dict(family)))]
     draws = [
         np.vstack([families[i] for i in rng.integers(0, len(families), len(families))]).mean(axis=0)
         for _ in range(BOOTSTRAPS)
@@ -111,12 +97,12 @@ def interval(differences: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(np.quantile(draws, (0.025, 0.975), axis=0), columns=differences.columns)
 
 
-def comparison(curves: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
+def comparison(curves: dict[tuple[str, str], pd.DataFrame], family: Mapping[str, str]) -> pd.DataFrame:
     """(measure, share, n) × regret, its difference to the portfolio, and the interval of that."""
     rows = {}
     for (name, label), curve in curves.items():
         differences = curve - curves[PORTFOLIO, label]
-        low, high = interval(differences).to_numpy()
+        low, high = interval(differences, family).to_numpy()
         for j, n in enumerate(PROPOSALS):
             rows[name, label, n] = (curve[n].mean(), differences[n].mean(), low[j], high[j])
     return pd.DataFrame(rows, index=["regret", "difference", "low", "high"]).T
@@ -146,20 +132,25 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def main(path: Path | None = None) -> None:
-    """Print mean regrets and their differences to the portfolio; draw them when there is a path."""
-    views = read_views(FOLDER / "raw_dev")
+def judge(past: Past) -> pd.DataFrame:
+    """The comparison of all contestants on one history."""
     curves = {
         (name, label): curve
-        for name, contestant in contestants(views).items()
-        for label, curve in regret_curves(list(views), contestant).items()
+        for name, contestant in contestants(past.views).items()
+        for label, curve in regret_curves(past, contestant).items()
     }
-    tasks = next(iter(curves.values())).index
-    print(f"{len(tasks)} tasks, {tasks.map(family).nunique()} families; a negative difference is better")
-    table = comparison(curves)
-    print(table.round(4).to_string())
-    if path is not None:
-        draw(table, path)
+    return comparison(curves, past.families)
+
+
+def main(folder: Path | None = None) -> None:
+    """Print mean regrets and their differences to the portfolio; draw them when there is a folder."""
+    for past in (grids_of_mlps(), own_history()):
+        n_families = len({past.families[name] for errors in past.errors for name in errors.index})
+        print(f"{past.name}: {len(past.views)} tasks, {n_families} families; a negative difference is better")
+        table = judge(past)
+        print(table.round(4).to_string())
+        if folder is not None:
+            draw(table, folder / f"similarity_{past.name}.png")
 
 
 if __name__ == "__main__":

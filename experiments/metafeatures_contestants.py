@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-import metafeatures
 from metafeatures.similarity import (
     SIMILARITIES,
     PerformanceDistance,
@@ -18,9 +15,6 @@ from metafeatures.similarity import (
     StatisticalDistance,
     TaskView,
     TransportDistance,
-    class_normals,
-    cloud_of,
-    dataset2vec,
     fused,
 )
 
@@ -40,29 +34,13 @@ class Contestant:
     """How many proposals of the portfolio come first."""
 
 
-def read_views(folder: Path) -> dict[str, TaskView]:
-    """What is known of the raw tables, by name."""
-    views = {}
-    for path in sorted(folder.glob("*.csv.gz")):
-        name, raw = path.name.removesuffix(".csv.gz"), pd.read_csv(path)
-        table = metafeatures.Table(raw.iloc[:, :-1], raw.iloc[:, -1], task_type="classification")
-        cloud = cloud_of(table)
-        views[name] = TaskView(
-            metafeatures=metafeatures.describe_table(table, groups=metafeatures.ALL_GROUPS, time_limit=60),
-            cloud=cloud,
-            vectors={"normals": class_normals(cloud).to_vector(), "dataset2vec": dataset2vec.embed(table)},
-            text=re.sub(r"[-_]", " ", name),
-        )
-    return views
-
-
-def between(measure: Similarity, views: dict[str, TaskView]) -> pd.DataFrame:
+def between(measure: Similarity, views: Mapping[str, TaskView]) -> pd.DataFrame:
     """Distances of all pairs: stored tasks × targets."""
     measure.fit(views)
     return pd.DataFrame({name: measure.distances(view) for name, view in views.items()})
 
 
-def contestants(views: dict[str, TaskView]) -> dict[str, Contestant]:
+def contestants(views: Mapping[str, TaskView]) -> dict[str, Contestant]:
     """The measures by name; the portfolio finds all tasks equally near."""
 
     def looked_up(table: pd.DataFrame) -> Contestant:
@@ -81,12 +59,18 @@ def contestants(views: dict[str, TaskView]) -> dict[str, Contestant]:
         }
         return PerformanceDistance().fit(seen).distances(TaskView(errors=tried))
 
+    kinds = pd.DataFrame({name: view.metafeatures for name, view in views.items()}).loc["is_regression"]
+
+    def same_type(target: str, stored: list[str], *_: object) -> pd.Series[float]:
+        return pd.Series(np.where(kinds[stored] == kinds[target], 0.0, np.nan), stored)
+
     rng = np.random.default_rng(0)
     transport = between(TransportDistance(max_points=TRANSPORT_POINTS), views)
     vectors = between(SIMILARITIES["dataset2vec"](), views)
     return {
         PORTFOLIO: Contestant(lambda _target, stored, _errors, _tried: pd.Series(0.0, index=stored)),
         "random neighbours": Contestant(lambda _t, stored, _e, _s: pd.Series(rng.uniform(size=len(stored)), stored)),
+        "all tasks of the same type": Contestant(same_type),
         "(a) statistical, equal weights": Contestant(lambda target, stored, _e, _s: statistical(target, stored, None)),
         "(a) statistical, learned weights": Contestant(lambda target, stored, e, _s: statistical(target, stored, e)),
         "(b) optimal transport": looked_up(transport),

@@ -25,7 +25,7 @@ class StatisticalDistance(Similarity):
     Scales come from the stored tasks alone. A feature that is nan on the target (or on a stored task) is left out of
     that comparison and the rest is scaled up. Weights are learned where errors are given, else all equal: non-negative
     ones under which distances of stored tasks come closest, in least squares, to the distances of their performance.
-    On the history of the ablation (docs/similarity.md) learned weights were no better than equal ones.
+    Whether learned weights are better than equal ones depends on the history (docs/similarity.md).
     """
 
     name = "statistical"

@@ -33,7 +33,10 @@ def test_regret_is_zero_for_the_best_and_one_for_the_worst():
 
 def test_the_interval_of_a_constant_difference_has_no_width():
     differences = pd.DataFrame(0.25, index=["iris", "iris-2", "wine"], columns=ablation.PROPOSALS)
-    assert ablation.interval(differences).to_numpy().tolist() == [[0.25] * 4] * 2
+    assert (
+        ablation.interval(differences, {"iris": "i", "iris-2": "i", "wine": "w"}).to_numpy().tolist()
+        == [[0.25] * 4] * 2
+    )
 
 
 def test_the_figure_is_drawn(tmp_path):
@@ -44,7 +47,7 @@ def test_the_figure_is_drawn(tmp_path):
         for name in (PORTFOLIO, "one", "other")
         for label in ablation.SHARES
     }
-    table = ablation.comparison(curves)
+    table = ablation.comparison(curves, {name: name for name in "abcd"})
     assert (table.loc[PORTFOLIO, ["difference", "low", "high"]] == 0).all(axis=None)
     ablation.draw(table, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
