@@ -51,9 +51,7 @@ class Auto(WarmStarter):
             return "stored results predict nothing: on left-out tasks they are not reliably better than random order"
         query, families = Query.of(target, self._table), int(self._table.families.max()) + 1
         if not len(self.choice.curves) and len(query.taken) >= families:
-            return (
-                f"{families} stored families of tasks had a trial each: too few to know if they can be trusted"
-            )
+            return f"{families} stored families of tasks had a trial each: too few to know if they can be trusted"
         return self._contradiction(query)
 
     def _fit(self, table: Table) -> None:
