@@ -16,7 +16,6 @@ from hw_cost.networks import KINDS, ON_TABLES, Network, random_networks
 from hw_cost.probes import Stream, probe_streams
 from hw_cost.profiling import GROUP, LOST_SHARE, Profiler, first_probes
 from hw_cost.progress import Progress, Report
-from hw_cost.quantised_probes import quantised
 from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes import Runtime
 from hw_cost.runtimes.feeds import random_feeds
@@ -30,8 +29,6 @@ FULL_S, QUICK_S = 540.0, 90.0
 """Wall time of a build unless another one is asked for."""
 KERNEL_SHARE, REFINE_SHARE = 0.4, 0.15
 """Shares of the time for the first kernels, and for more of those that are foretold worst."""
-BATCHES = (1, 32)
-"""Batches of the networks that correct and certify."""
 CORRECTION_SEED, CERTIFICATE_SEED, KERNEL_SEED = 1_000, 2_000, 5_000
 """Seeds of the networks for the correction, the certificate and the kernels: never the same network."""
 
@@ -52,7 +49,7 @@ class Plan:
         """Return the plan of a full or of a quick build."""
         if runtime.isolates:
             return cls(probe_streams(), *((21, 28) if quick else (84, 84)), quick=quick)
-        return cls([], *((24, 15, 90) if quick else (48, 60, 240)), quick=quick)
+        return cls([], *((28, 28, 112) if quick else (84, 84, 420)), quick=quick)
 
 
 def build_table(
@@ -92,10 +89,10 @@ def build_table(
         bench = Bench(reference_call(), PROTOCOL, seed=seed, floor_s=floor_s)
         table = _measure_kernels(bench, plan, runtime, kept, started, limit)
         budget = max(5.0, started + limit - time.monotonic())
-        correction = networks_for(runtime, plan.n_correction, seed=CORRECTION_SEED)
+        correction = networks_for(runtime, plan.n_correction, seed=CORRECTION_SEED, batches=device.batches)
         measured = measure_networks(bench, correction, runtime, 0.5 * budget, kept, "networks")
         table = replace(table, correction=fit_correction(table, measured))
-        certificate = networks_for(runtime, plan.n_certificate, seed=CERTIFICATE_SEED)
+        certificate = networks_for(runtime, plan.n_certificate, seed=CERTIFICATE_SEED, batches=device.batches)
         fresh = measure_networks(bench, certificate, runtime, 0.5 * budget, kept, "validation")
     verdict = compare([(table.predict(network.graph, network.batch), figure.median_ms) for network, figure in fresh])
     return replace(
@@ -106,18 +103,16 @@ def build_table(
             "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(kept.seconds + time.monotonic() - started, 1),
             "kind": "quick build" if quick else "full build",
-            "batches": list(BATCHES),
             "load_at_end": device.now().load,
         },
     )
 
 
-def networks_for(runtime: Runtime, n: int, *, seed: int) -> list[Network]:
-    """Return `n` random networks that the runtime can execute and whose kernels its tables know."""
-    kinds, batches = (tuple(KINDS), BATCHES) if _isolates(runtime) else (ON_TABLES, (1,))
+def networks_for(runtime: Runtime, n: int, *, seed: int, batches: Sequence[int] = (1,)) -> list[Network]:
+    """Return `n` random networks that the runtime can execute, of all kinds and batches in turn."""
     found: list[Network] = []
     for draws in (n, 2 * n, 4 * n, 8 * n):
-        drawn = random_networks(draws, seed=seed, kinds=kinds, batches=batches)
+        drawn = random_networks(draws, seed=seed, kinds=tuple(KINDS), batches=batches)
         found = [network for network in drawn if not runtime.unsupported(network.graph)]
         if len(found) >= n:
             break
@@ -167,24 +162,17 @@ def _measure_kernels(
         return LatencyTable(kept.device, rows, reference_us=1e6 * bench.floor_s)
     profiler = Profiler(bench, runtime, kept)
     probes = first_probes(plan.streams, quick=plan.quick)
-    probes = quantised(probes) if runtime.precision == "int8" else probes
-    probes = [probed for probed in probes if not runtime.unsupported(probed.graph)]
     profiler.measure(probes, started + KERNEL_SHARE * limit)
-    if _isolates(runtime) and not plan.quick:
+    if not plan.quick:
         profiler.refine(plan.streams, time.monotonic() + REFINE_SHARE * limit)
     return replace(kept.table(), reference_us=1e6 * bench.floor_s)
-
-
-def _isolates(runtime: Runtime) -> bool:
-    """True when every kernel of every kind of network is probed."""
-    return runtime.isolates and runtime.precision == "fp32"
 
 
 def _apportioned(
     bench: Bench, plan: Plan, runtime: Runtime, time_limit_s: float, progress: Progress
 ) -> tuple[Row, ...]:
     """Measure networks and share their time out, for a runtime that cannot run one kernel alone."""
-    networks = networks_for(runtime, plan.n_apportioned, seed=KERNEL_SEED)
+    networks = networks_for(runtime, plan.n_apportioned, seed=KERNEL_SEED, batches=progress.device.batches)
     measured = measure_networks(bench, networks, runtime, time_limit_s, progress, "kernels")
     if len(measured) < (1 - LOST_SHARE) * len(networks):
         raise TooNoisy(
@@ -192,4 +180,4 @@ def _apportioned(
             f"{len(networks)} networks could not be measured in the time given. "
             "Please try on a less busy machine or for longer."
         )
-    return apportion([(runtime.kernels(network.graph), figure) for network, figure in measured])
+    return apportion([(runtime.kernels(network.graph, network.batch), figure) for network, figure in measured])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -35,6 +35,8 @@ class Device:
     runtime_version: str
     threads: int
     precision: str
+    batches: tuple[int, ...] = (1, 32)
+    """Rows of the calls that a table is corrected and certified for; it foretells others less surely."""
     governor: str | None = None
     """Frequency governor; None where the machine does not tell."""
     frequency_mhz: float | None = None
@@ -43,13 +45,22 @@ class Device:
     python: str = ""
 
     @classmethod
-    def here(cls, *, runtime: str = "onnxruntime", threads: int = 1, precision: str = "fp32") -> Device:
+    def here(
+        cls,
+        *,
+        runtime: str = "onnxruntime",
+        threads: int = 1,
+        precision: str = "fp32",
+        batches: Sequence[int] = (1, 32),
+    ) -> Device:
         """Return this machine with a runtime on `threads` threads.
 
         Raises:
             ValueError: there is no such runtime, or it cannot be set so.
             RuntimeMissing: the runtime is not installed.
         """
+        if not batches or min(batches) < 1:
+            raise ValueError(f"batches must be whole numbers of at least 1, got {list(batches)}")
         program = find_runtime(runtime)(threads=threads, precision=precision)
         frequency = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
         return cls(
@@ -63,6 +74,7 @@ class Device:
             runtime_version=program.version(),
             threads=threads,
             precision=precision,
+            batches=tuple(batches),
             governor=governor(),
             frequency_mhz=round(frequency.current, 0) if frequency else None,
             load=load(),
@@ -77,14 +89,17 @@ class Device:
             ValueError: a required field is missing.
         """
         known = {field.name for field in fields(cls)}
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
         try:
-            return cls(**{name: value for name, value in values.items() if name in known})
+            return cls(**{name: value for name, value in given.items() if name in known})
         except TypeError as error:
             raise ValueError(f"The device is not described completely: {error}") from error
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
-        return asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def same_machine(self, other: Device) -> bool:
         """True when a latency measured on one holds for the other: same processor, runtime, threads and precision."""
@@ -96,7 +111,7 @@ class Device:
 
     def now(self) -> Device:
         """Return this machine, as it is now, with the device's runtime and settings."""
-        return Device.here(runtime=self.runtime, threads=self.threads, precision=self.precision)
+        return Device.here(runtime=self.runtime, threads=self.threads, precision=self.precision, batches=self.batches)
 
     def open_runtime(self) -> Runtime:
         """Return the device's runtime with its settings."""

@@ -18,13 +18,12 @@ COST_ONLY = {"dtype", "n_keys", "n_trees", "n_leaves", "depth", "n_features"}
 """Attributes of a graph that say what an operation costs; ONNX does not know them."""
 DOMAINS = {
     **dict.fromkeys(("LabelEncoder", "TreeEnsembleRegressor"), "ai.onnx.ml"),
-    **dict.fromkeys(("FusedGemm", "FusedConv", "FusedMatMul", "BiasGelu", "QuickGelu", "QGemm"), "com.microsoft"),
+    **dict.fromkeys(("FusedGemm", "FusedConv", "FusedMatMul", "BiasGelu", "QuickGelu"), "com.microsoft"),
 }
 _TYPES = {
     "double": TensorProto.DOUBLE,
     "int64": TensorProto.INT64,
     "string": TensorProto.STRING,
-    "uint8": TensorProto.UINT8,
 }
 
 

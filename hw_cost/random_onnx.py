@@ -11,13 +11,6 @@ from hw_cost.graph import BATCH, Operation, OpGraph, Parameter, Shape
 from hw_cost.onnx_writer import to_model
 
 _NUMPY = {"double": np.float64, "int64": np.int64}
-_QGEMM = ("float32", "uint8", "int8", "float32", "int8", "int32", "float32", "uint8")
-QUANTISED = {
-    **{("QGemm", position): kind for position, kind in enumerate(_QGEMM, start=1)},
-    **{(op, 1): "float32" for op in ("QuantizeLinear", "DequantizeLinear")},
-    **{(op, 2): "uint8" for op in ("QuantizeLinear", "DequantizeLinear")},
-}
-"""Operator and position of a constant -> its type; those of ``float32`` are scales."""
 
 
 def write_onnx(graph: OpGraph, *, seed: int = 0, outputs: list[str] | None = None) -> bytes:
@@ -49,9 +42,6 @@ def write_onnx(graph: OpGraph, *, seed: int = 0, outputs: list[str] | None = Non
 
 def _constant(operation: Operation, position: int, parameter: Parameter, random: np.random.Generator) -> np.ndarray:
     shape = parameter.shape
-    if (operation.op, position) in QUANTISED:
-        kind = QUANTISED[operation.op, position]
-        return np.full(shape, 0.01, np.float32) if kind == "float32" else random.integers(0, 9, shape).astype(kind)
     dtype = str(operation.attributes.get("dtype", "float"))
     values: np.ndarray = random.random(size=shape, dtype=np.float32) + np.float32(0.5)
     if len(shape) == 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from hw_cost.graph import BATCH, Operation, Shape
 from hw_cost.ops import dense_sizes, item_bytes, operation_bytes, operation_flops, row_sizes, size
@@ -36,7 +37,8 @@ def _product(operation: Operation, batch: int, _: int) -> Sizes:
 
 def _conv(operation: Operation, batch: int, working_set: int) -> Sizes:
     """Of the output: images, height and width; of the weight: channels and window; what else the kernel does."""
-    weight = next(iter(operation.parameters.values()))
+    operation = channels_first(operation)
+    weight = weight_of(operation)
     images, _, *space = [batch if length == BATCH else length for length in operation.output]
     groups = int(operation.attributes.get("group", 1))
     return {
@@ -55,6 +57,25 @@ def _conv(operation: Operation, batch: int, working_set: int) -> Sizes:
     }
 
 
+def weight_of(operation: Operation) -> Shape:
+    """Return the shape of a convolution's weights, which stand behind scales where it is quantised; else ()."""
+    return next((shape for shape in operation.parameters.values() if len(shape) > 2), ())
+
+
+def channels_first(operation: Operation) -> Operation:
+    """Return the operation with images as ONNX has them; quantised ones may have their channels last."""
+    if not operation.attributes.get("channels_last"):
+        return operation
+    inputs = tuple((shape[0], shape[-1], *shape[1:-1]) for shape in operation.inputs)
+    output = operation.output
+    return replace(
+        operation,
+        inputs=inputs,
+        output=(output[0], output[-1], *output[1:-1]),
+        attributes={name: value for name, value in operation.attributes.items() if name != "channels_last"},
+    )
+
+
 def _taps(operation: Operation, weight: Shape) -> int:
     """Positions of the window, over all outputs of a plane, that lie inside the image."""
     dimensions = len(weight) - 2
@@ -69,6 +90,7 @@ def _taps(operation: Operation, weight: Shape) -> int:
 
 
 def _pool(operation: Operation, batch: int, _: int) -> Sizes:
+    operation = channels_first(operation)
     planes, height, width = _planes(operation.output, batch)
     if operation.op.endswith("GlobalAveragePool") or operation.op.endswith("GlobalMaxPool"):
         window = size(operation.inputs[0][2:])
@@ -262,8 +284,21 @@ _KINDS = {
 }
 _KINDS_OF_RUNTIMES = {
     "dense": ("QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "FullyConnected"),
-    "elementwise": ("QuantizeLinear", "DequantizeLinear", "Eltwise", "Convert", "Reorder", "Reduce"),
+    "elementwise": (
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "QLinearAdd",
+        "QLinearMul",
+        "Eltwise",
+        "Math",
+        "Convert",
+        "Reorder",
+        "Reduce",
+    ),
     "rowwise": ("MVN",),
+    "conv": ("QLinearConv", "QLinearDepthwise", "Convolution", "GroupConvolution"),
+    "product": ("QLinearProduct",),
+    "pool": ("Pooling", "QLinearAveragePool", "QLinearGlobalAveragePool"),
 }
 """Operators that are no ONNX operators but a runtime's own."""
 KIND_OF = {op: kind for kinds in (_KINDS, _KINDS_OF_RUNTIMES) for kind, ops in kinds.items() for op in ops}
@@ -281,7 +316,9 @@ def kernel_name(operation: Operation) -> str:
         return f"{op}:{operation.attributes['activation']}"
     if op in {"MatMul", "FusedMatMul"} and not operation.parameters and len(operation.inputs) == 2:
         return "Product"
-    if op in {"NchwcConv", "Conv", "FusedConv"}:
+    if op == "QLinearMatMul" and not any(len(shape) > 1 for shape in operation.parameters.values()):
+        return "QLinearProduct"
+    if op in {"NchwcConv", "Conv", "FusedConv", "QLinearConv"}:
         return _conv_name(operation)
     if op == "Transpose" and not moves_one_axis(operation.attributes.get("perm") or (0, 1)):
         return "TransposeOfAxes"
@@ -289,10 +326,12 @@ def kernel_name(operation: Operation) -> str:
 
 
 def _conv_name(operation: Operation) -> str:
-    weight, groups = next(iter(operation.parameters.values()), ()), int(operation.attributes.get("group", 1))
+    weight, groups = weight_of(operation), int(operation.attributes.get("group", 1))
     if not weight:
         return "ConvOfActivations"
     is_depthwise = groups > 1 and weight[1] == 1
+    if operation.op == "QLinearConv":
+        return "QLinearDepthwise" if is_depthwise else "QLinearConv"
     if operation.op != "NchwcConv":
         return "Depthwise" if is_depthwise else "Conv"
     if is_depthwise:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,14 +43,22 @@ class DeviceTable:
         return self.table.device.same_machine(self.table.device.now())
 
 
-def device_here(*, runtime: str | None = None, precision: str | None = None, threads: int | None = None) -> Device:
+def device_here(
+    *,
+    runtime: str | None = None,
+    precision: str | None = None,
+    threads: int | None = None,
+    batches: Sequence[int] = (1, 32),
+) -> Device:
     """Return this machine with the settings given, and onnxruntime, fp32 and one thread for those that are not.
 
     Raises:
         UsageError: the runtime is not installed, or cannot be set so.
     """
     try:
-        return Device.here(runtime=runtime or "onnxruntime", precision=precision or "fp32", threads=threads or 1)
+        return Device.here(
+            runtime=runtime or "onnxruntime", precision=precision or "fp32", threads=threads or 1, batches=batches
+        )
     except (RuntimeMissing, ValueError) as error:
         raise UsageError(str(error)) from error
 

@@ -92,8 +92,6 @@ class Runtime(ABC):
     """Precisions that can be asked for."""
     tells_sizes: ClassVar[bool] = True
     """Whether `kernels` tells the sizes of all kernels, without which there is no table."""
-    isolates: ClassVar[bool] = False
-    """Whether `open` can leave a model as it is, so that many copies of one kernel can be run in one graph."""
 
     def __init__(self, *, threads: int = 1, precision: str = "fp32") -> None:
         if threads < 1:
@@ -133,6 +131,11 @@ class Runtime(ABC):
         """Return what the runtime cannot execute of a network: operators, or text inputs; sorted."""
         del graph
         return ()
+
+    @property
+    def isolates(self) -> bool:
+        """Whether kernels are measured one by one, many copies in a graph that `open` leaves as it is."""
+        return False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(threads={self.threads}, precision={self.precision!r})"

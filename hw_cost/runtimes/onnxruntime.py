@@ -21,13 +21,13 @@ from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Ru
 from hw_cost.runtimes.executed import Execution, executed, named
 from hw_cost.runtimes.feeds import random_feeds
 from hw_cost.runtimes.quantisation import quantise
+from hw_cost.runtimes.threads import threaded
 
 DTYPES = {
     "tensor(float)": "float",
     "tensor(double)": "double",
     "tensor(int64)": "int64",
     "tensor(string)": "string",
-    "tensor(uint8)": "uint8",
 }
 N_CALIBRATION = 8
 """Rows for the calibration of a model whose numbers do not matter; a deployed one is quantised with its own data."""
@@ -40,7 +40,15 @@ class OnnxRuntime(Runtime):
 
     name = "onnxruntime"
     precisions = ("fp32", "int8")
-    isolates = True
+
+    @property
+    def isolates(self) -> bool:
+        """True in fp32 on one thread; see `Runtime.isolates`. Otherwise whole networks tell more of their kernels.
+
+        Threads that sleep until they are needed, and numbers that are converted between kernels, are costs that copies
+        of one kernel do not show.
+        """
+        return self.precision == "fp32" and self.threads == 1
 
     @classmethod
     def version(cls) -> str:
@@ -63,10 +71,10 @@ class OnnxRuntime(Runtime):
         """Return the kernels of a call: by the rules of `hw_cost.fusion` where they hold, else as a call shows them."""
         if isinstance(network, OpGraph):
             if self.precision == "fp32" and rules_hold(network):
-                return kernels_of(network, batch)
+                return threaded(kernels_of(network, batch), self.threads)
             network = write_onnx(network)
         graph = self.execute(network, batch).graph
-        return kernels_of(graph, batch, operations=graph)
+        return threaded(kernels_of(graph, batch, operations=graph), self.threads)
 
     def execute(self, model: OnnxModel, batch: int = 1, runs: int = 1) -> Execution:
         """Run a model on random rows; return what was executed.
@@ -103,11 +111,10 @@ class OnnxRuntime(Runtime):
         execution = self.execute(model, batch, WARM_UP + runs)
         times = read_profile(execution.profile)
         call, *kernels = kernels_of(execution.graph, batch, operations=execution.graph)
-        steps = [
-            Executed(kernel, times.get(name), _precision(kernel))
-            for name, kernel in zip(execution.nodes, kernels, strict=True)
-        ]
-        return Profile((Executed(call, None, "fp32"), *steps))
+        told = [None] * (len(threaded([call, *kernels], self.threads)) - len(kernels))
+        took = [*told, *(times.get(name) for name in execution.nodes)]
+        steps = zip(threaded([call, *kernels], self.threads), took, strict=True)
+        return Profile(tuple(Executed(kernel, us, _precision(kernel)) for kernel, us in steps))
 
     def _options(self, *, optimise: bool = True, dump: Path | None = None) -> ort.SessionOptions:
         """Threads that do not spin while they wait, operations one after the other."""
@@ -158,6 +165,6 @@ def _session(model: OnnxModel, options: ort.SessionOptions) -> ort.InferenceSess
 
 def _input(node: ort.NodeArg) -> Input:
     if node.type not in DTYPES:
-        raise ValueError(f"Input {node.name!r} must be float, double, int64, uint8 or string, got {node.type}")
+        raise ValueError(f"Input {node.name!r} must be float, double, int64 or string, got {node.type}")
     shape = [length if isinstance(length, int) else 1 for length in node.shape]
     return Input(node.name, DTYPES[node.type], (BATCH, *shape[1:]))

@@ -124,6 +124,9 @@ def _executed(compiled: Any, operators: Mapping[str, str], times: Mapping[str, f
             fused = [operators.get(original, "") for original in facts["originalLayersNames"].split(",")]
             activation = next((operator for operator in fused if operator in ACTIVATIONS and operator != layer), None)
             sources = [names[port.get_source_output().get_node().get_friendly_name()] for port in node.inputs()]
+            if all(isinstance(source, Parameter) for source in sources):
+                names[name] = Parameter(name, shape)  # made from constants before the first call
+                continue
             if layer == "Convolution":
                 names[name] = _add_convolution(graph, sources, shape, activation)
             else:

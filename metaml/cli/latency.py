@@ -33,9 +33,18 @@ def latency() -> None:
 
 @latency.command()
 @click.option("--out", type=click.Path(path_type=Path), help="JSON file; default: where searches on this machine look.")
-@click.option("--time", "time_limit", type=options.Duration(), help="Default: 4 minutes, or 40 s for a quick build.")
+@click.option("--time", "time_limit", type=options.Duration(), help="Default: 9 minutes, or 90 s for a quick build.")
 @click.option("--quick", is_flag=True, help="Measure fewer kernels.")
 @options.runtime_options
+@click.option(
+    "--batch",
+    "batches",
+    type=click.IntRange(min=1),
+    multiple=True,
+    default=(1, 32),
+    show_default=True,
+    help="Rows of a call; several times for several.",
+)
 @options.seed_option
 @options.json_option
 def build(out: Path | None, time_limit: float | None, quick: bool, seed: int, as_json: bool, **settings: Any) -> None:

@@ -34,3 +34,11 @@ def test_bad_descriptions_are_refused():
 def test_slugs_are_file_names():
     slug = Device.from_json(Device.here().to_json() | {"cpu": "Intel(R) Core(TM) i7-1165G7 CPU @ 2.80GHz"}).slug
     assert slug.startswith("intel-core-i7-1165g7-") and "/" not in slug and " " not in slug
+
+
+def test_batches_are_kept_and_checked():
+    device = Device.here(batches=[1, 8])
+    assert device.batches == (1, 8) and device.to_json()["batches"] == [1, 8] and device.now().batches == (1, 8)
+    assert Device.from_json({k: v for k, v in device.to_json().items() if k != "batches"}).batches == (1, 32)
+    with pytest.raises(ValueError, match=r"batches must be whole numbers of at least 1, got \[0\]"):
+        Device.here(batches=[0])
