@@ -22,6 +22,8 @@ ACTIVATIONS = ("Relu", "Gelu", "Sigmoid", "Tanh", "Swish", "HSwish", "Clamp", "E
 """OpenVINO operations that are worth telling apart when a heavy kernel has one fused into it."""
 ONNX_NAMES = {"Clamp": "Clip", "HSwish": "HardSwish", "Swish": "Sigmoid"}
 """OpenVINO's name of an activation -> that of ONNX, where they differ."""
+CODED = {"FullyConnected"}
+"""Layers that OpenVINO has several implementations of, like convolutions: which one is chosen is part of the name."""
 UNSUPPORTED = {"LabelEncoder", "TreeEnsembleRegressor", "TreeEnsembleClassifier", "TreeEnsemble"}
 
 
@@ -127,22 +129,28 @@ def _executed(compiled: Any, operators: Mapping[str, str], times: Mapping[str, f
             if all(isinstance(source, Parameter) for source in sources):
                 names[name] = Parameter(name, shape)  # made from constants before the first call
                 continue
+            code = facts["primitiveType"].rsplit("_", 1)[0]
             if layer == "Convolution":
-                names[name] = _add_convolution(graph, sources, shape, activation)
+                names[name] = _add_convolution(graph, sources, shape, (code, activation))
             else:
-                names[name] = graph.add(f"{layer}:{activation}" if activation else layer, *sources, output=shape)
+                tags = [tag for tag in (activation, code if layer in CODED else None) if tag]
+                names[name] = graph.add(":".join([layer, *tags]), *sources, output=shape)
             steps.append((times.get(name), PRECISION_NAMES.get(facts["runtimePrecision"], "fp32")))
     call, *kernels = kernels_of(graph, operations=graph)
     told = [Executed(kernel, *step) for kernel, step in zip(kernels, steps, strict=True)]
     return [Executed(call, None, "fp32"), *told]
 
 
-def _add_convolution(graph: OpGraph, sources: list[str | Parameter], shape: Shape, activation: str | None) -> str:
+def _add_convolution(
+    graph: OpGraph, sources: list[str | Parameter], shape: Shape, told: tuple[str, str | None]
+) -> str:
     """Append a convolution as ONNX describes it; OpenVINO keeps groups as an axis of the weights, and tells no strides.
 
-    Strides are those that make the output, paddings half of the window less one.
+    Strides are those that make the output, paddings half of the window less one. What is told is the implementation
+    and the activation fused into it.
     """
     image, weight, *others = sources
+    code, activation = told
     if not isinstance(image, str) or not isinstance(weight, Parameter):
         return graph.add("ConvolutionOfActivations", *sources, output=shape)
     space = shape[2:]
@@ -156,7 +164,7 @@ def _add_convolution(graph: OpGraph, sources: list[str | Parameter], shape: Shap
         "pads": [(length - 1) // 2 for length in window] * 2,
         **({"activation": ONNX_NAMES.get(activation, activation)} if activation else {}),
     }
-    op = "GroupConvolution" if group > 1 else "Convolution"
+    op = f"{'GroupConvolution' if group > 1 else 'Convolution'}:{code}"
     return graph.add(op, image, Parameter(weight.name, (n_out, n_in, *window)), *others, output=shape, **attributes)
 
 
