@@ -296,7 +296,7 @@ _KINDS_OF_RUNTIMES = {
         "Reduce",
     ),
     "rowwise": ("MVN",),
-    "conv": ("QLinearConv", "QLinearDepthwise", "Convolution", "GroupConvolution"),
+    "conv": ("QLinearConv", "QLinearPointwise", "QLinearStem", "QLinearDepthwise", "Convolution", "GroupConvolution"),
     "product": ("QLinearProduct",),
     "pool": ("Pooling", "QLinearAveragePool", "QLinearGlobalAveragePool"),
 }
@@ -331,7 +331,9 @@ def _conv_name(operation: Operation) -> str:
         return "ConvOfActivations"
     is_depthwise = groups > 1 and weight[1] == 1
     if operation.op == "QLinearConv":
-        return "QLinearDepthwise" if is_depthwise else "QLinearConv"
+        stem = groups == 1 and weight[1] < FEWEST_BLOCKED
+        dense = "QLinearConv" if math.prod(weight[2:]) > 1 else "QLinearPointwise"
+        return "QLinearDepthwise" if is_depthwise else "QLinearStem" if stem else dense
     if operation.op != "NchwcConv":
         return "Depthwise" if is_depthwise else "Conv"
     if is_depthwise:

@@ -14,6 +14,7 @@ from hw_cost.onnx_reader import OnnxModel, load_model
 from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime, RuntimeMissing, text_inputs
 from hw_cost.runtimes.feeds import random_feeds
+from hw_cost.sizes import FEWEST_BLOCKED
 
 DTYPES = {"f32": "float", "f64": "double", "i64": "int64", "u8": "uint8"}
 """Element types of inputs; on the processor they stay what the ONNX file says."""
@@ -141,9 +142,7 @@ def _executed(compiled: Any, operators: Mapping[str, str], times: Mapping[str, f
     return [Executed(call, None, "fp32"), *told]
 
 
-def _add_convolution(
-    graph: OpGraph, sources: list[str | Parameter], shape: Shape, told: tuple[str, str | None]
-) -> str:
+def _add_convolution(graph: OpGraph, sources: list[str | Parameter], shape: Shape, told: tuple[str, str | None]) -> str:
     """Append a convolution as ONNX describes it; OpenVINO keeps groups as an axis of the weights, and tells no strides.
 
     Strides are those that make the output, paddings half of the window less one. What is told is the implementation
@@ -164,7 +163,8 @@ def _add_convolution(
         "pads": [(length - 1) // 2 for length in window] * 2,
         **({"activation": ONNX_NAMES.get(activation, activation)} if activation else {}),
     }
-    op = f"{'GroupConvolution' if group > 1 else 'Convolution'}:{code}"
+    stem = ":stem" if group == 1 and n_in < FEWEST_BLOCKED else ""
+    op = f"{'GroupConvolution' if group > 1 else 'Convolution'}:{code}{stem}"
     return graph.add(op, image, Parameter(weight.name, (n_out, n_in, *window)), *others, output=shape, **attributes)
 
 

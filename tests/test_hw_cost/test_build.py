@@ -45,7 +45,7 @@ def test_a_table_is_built_corrected_and_certified(tiny, tmp_path):
     assert {row.kernel.op for row in table.rows} <= {"Gemm", "Gelu", "LabelEncoder", "TreeEnsembleRegressor", "Call"}
     assert all(row.low_us <= row.latency_us <= row.high_us for row in table.rows)
     assert table.correction.networks == 3 and table.certificate["n"] == 3
-    assert table.provenance["batches"] == [1, 32]
+    assert table.device.batches == (1, 32)
     assert list(dict.fromkeys(stage for stage, _, _ in told)) == ["kernels", "refining", "networks", "validation"]
     table.save(tmp_path / "table.json")
     assert LatencyTable.load(tmp_path / "table.json").predict(random_networks(1)[0].graph).latency_ms > 0
