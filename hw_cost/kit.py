@@ -27,7 +27,7 @@ from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes import OnnxRuntime
 from hw_cost.sessions import reference_model
 from hw_cost.table import LatencyTable
-from hw_cost.table_format import TableError
+from hw_cost.table_format import Row, TableError
 from hw_cost.validation import compare
 
 RUNNER = ("fingerprint", "bench", "kit_runner")
@@ -118,10 +118,10 @@ class Kit:
             reference_us = float(result["reference_us"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise TableError(f"The result is damaged: {error!r}") from error
-        rows = list(self._rows(measured))
-        lost = 1 - len(rows) / len(self.probes)
+        rows = {str(row.kernel): row for row in self._rows(measured)}
+        lost = 1 - len(rows) / len({str(probed.kernel) for probed in self.probes})
         _require(lost <= LOST_SHARE, f"{lost:.0%} of the kernels are missing; let the runner go on for longer")
-        table = LatencyTable(device, tuple(rows), reference_us=reference_us)
+        table = LatencyTable(device, tuple(rows.values()), reference_us=reference_us)
         pairs = {
             role: [(network, measured[network.name]) for network in networks if network.name in measured]
             for role, networks in self.networks.items()
@@ -135,7 +135,7 @@ class Kit:
         provenance = {"kind": "kit", "kernels_planned": len(self.probes), **{name: result[name] for name in kept}}
         return replace(table, certificate=verdict, provenance=provenance)
 
-    def _rows(self, measured: Mapping[str, Measurement]) -> Iterator[Any]:
+    def _rows(self, measured: Mapping[str, Measurement]) -> Iterator[Row]:
         for probed in self.probes:
             name, call = str(probed.kernel) if probed.copies else _call_name(probed), measured.get(_call_name(probed))
             if call is not None and name in measured:

@@ -13,6 +13,7 @@ from metaml.cli.latency_checks import require_here, require_settings
 from metaml.cli.latency_import import import_
 from metaml.cli.latency_kit import kit
 from metaml.cli.latency_profile import profile
+from metaml.cli.latency_roofline import roofline
 from metaml.cli.output import print_json
 from metaml.errors import SearchError, UsageError
 
@@ -212,5 +213,5 @@ def _progress() -> Any:
     return report
 
 
-for command in (adapt, import_, kit, profile):
+for command in (adapt, import_, kit, profile, roofline):
     latency.add_command(command)
