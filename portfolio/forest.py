@@ -9,9 +9,8 @@ import numpy as np
 from portfolio.similarity import Neighbourhood, Quantiles, smallest
 from portfolio.table import Floats, Table
 
-TREES, LEAF, SHARE, FACTORS = 200, 3, 1 / 3, 12
-"""Trees, fewest tasks in a leaf, share of the metafeatures that a split may choose from, and how many of the leading
-coordinates of the tasks the splits look at."""
+TREES, LEAF, FACTORS = 200, 3, 12
+"""Trees, fewest tasks in a leaf, and how many of the leading coordinates of the tasks the splits look at."""
 MOST_TASKS = 4000
 """The forest is grown on at most so many tasks, drawn at random."""
 FEWEST_TASKS = 6
@@ -49,7 +48,7 @@ class TaskForest:
             self._rows = np.sort(np.random.default_rng(seed).choice(self._rows, MOST_TASKS, replace=False))
         weights = self._prior[self._rows] / self._prior[self._rows].mean()
         design = self._design(places[self._rows])
-        trees = ExtraTreesRegressor(TREES, min_samples_leaf=LEAF, max_features=SHARE, random_state=seed)
+        trees = ExtraTreesRegressor(TREES, min_samples_leaf=LEAF, random_state=seed)
         targets = coordinates[self._rows].squeeze(axis=1) if coordinates.shape[1] == 1 else coordinates[self._rows]
         self._trees = trees.fit(design, targets, sample_weight=weights)
         self._leaves = np.asarray(trees.apply(design))
