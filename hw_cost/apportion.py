@@ -9,7 +9,7 @@ of each operator (`hw_cost.quantities.QUANTITIES`), as if all of them were one r
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.optimize import nnls
@@ -22,29 +22,44 @@ from hw_cost.table_format import Row
 STIFFNESS = 0.01
 """Weight that draws the starting costs of all operators towards one: rare ones would otherwise get nothing, or all."""
 LEAST_US = 0.01
+MOST_ROWS = 60
+"""Kernels of an operator that are kept, beside those of the greatest quantities."""
 
 Measured = Sequence[tuple[Sequence[Kernel], Measurement]]
 """The kernels of each network, and its latency."""
 
 
 def apportion(measured: Measured) -> tuple[Row, ...]:
-    """Return one row for each distinct kernel; the rows of a network add up to its latency.
+    """Return rows of the kernels that the networks are made of, with the time that the regression gives each.
 
-    A kernel that several networks have gets the median of its shares.
+    Of an operator with very many kernels some are kept, from the quickest to the slowest, and the largest: they lie on
+    one law, which a few of them tell as well as all.
     """
-    shares = defaultdict[Kernel, list[tuple[float, Measurement]]](list)
+    latencies, figures = dict[Kernel, float](), defaultdict[Kernel, list[Measurement]](list)
     for (kernels, figure), predicted in zip(measured, _predicted(measured), strict=True):
-        factor = 1e3 * figure.median_ms / predicted.sum()
         for kernel, latency in zip(kernels, predicted, strict=True):
-            shares[kernel].append((factor * latency, figure))
-    return tuple(_row(kernel, share) for kernel, share in shares.items())
+            latencies[kernel] = float(latency)
+            figures[kernel].append(figure)
+    return tuple(_row(kernel, latencies[kernel], figures[kernel]) for kernel in _kept(latencies))
 
 
-def _row(kernel: Kernel, shares: list[tuple[float, Measurement]]) -> Row:
-    latency = float(np.median([share for share, _ in shares]))
-    low = float(np.median([figure.low_ms / figure.median_ms for _, figure in shares]))
-    high = float(np.median([figure.high_ms / figure.median_ms for _, figure in shares]))
-    return Row(kernel, latency, latency * low, latency * high, sum(figure.n for _, figure in shares))
+def _kept(latencies: Mapping[Kernel, float]) -> list[Kernel]:
+    by_operator = defaultdict[str, list[Kernel]](list)
+    for kernel in sorted(latencies, key=lambda kernel: latencies[kernel]):
+        by_operator[kernel.op].append(kernel)
+    kept: list[Kernel] = []
+    for kernels in by_operator.values():
+        quantities = np.array([QUANTITIES[kernel.kind](kernel.sizes) for kernel in kernels], dtype=float)
+        evenly = np.linspace(0, len(kernels) - 1, MOST_ROWS).round().astype(int)
+        chosen = {*evenly.tolist(), *quantities.argmax(axis=0).tolist()}
+        kept += [kernels[position] for position in sorted(chosen)]
+    return kept
+
+
+def _row(kernel: Kernel, latency: float, figures: Sequence[Measurement]) -> Row:
+    low = float(np.median([figure.low_ms / figure.median_ms for figure in figures]))
+    high = float(np.median([figure.high_ms / figure.median_ms for figure in figures]))
+    return Row(kernel, latency, latency * low, latency * high, sum(figure.n for figure in figures))
 
 
 def _predicted(measured: Measured) -> list[np.ndarray]:

@@ -49,7 +49,7 @@ class Plan:
         """Return the plan of a full or of a quick build."""
         if runtime.isolates:
             return cls(probe_streams(), *((21, 28) if quick else (84, 84)), quick=quick)
-        return cls([], *((28, 28, 112) if quick else (84, 84, 630)), quick=quick)
+        return cls([], *((28, 28, 112) if quick else (84, 84, 560)), quick=quick)
 
 
 def build_table(
@@ -94,7 +94,11 @@ def build_table(
         table = replace(table, correction=fit_correction(table, measured))
         certificate = networks_for(runtime, plan.n_certificate, seed=CERTIFICATE_SEED, batches=device.batches)
         fresh = measure_networks(bench, certificate, runtime, 0.5 * budget, kept, "validation")
-    verdict = compare([(table.predict(network.graph, network.batch), figure.median_ms) for network, figure in fresh])
+    foretold = [
+        (network.kind, table.predict(network.graph, network.batch), figure.median_ms) for network, figure in fresh
+    ]
+    verdict = compare([(cost, latency) for _, cost, latency in foretold])
+    by_kind = {kind: compare([(cost, latency) for k, cost, latency in foretold if k == kind]) for kind, *_ in foretold}
     return replace(
         table,
         reference_us=1e6 * bench.floor_s,
@@ -103,6 +107,7 @@ def build_table(
             "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(kept.seconds + time.monotonic() - started, 1),
             "kind": "quick build" if quick else "full build",
+            "within_10pct": {kind: round(told["within_10pct"], 3) for kind, told in by_kind.items()},
             "load_at_end": device.now().load,
         },
     )
