@@ -27,6 +27,7 @@ from metaml.events import Listener
 from metaml.export import describe_model
 from metaml.files import write_json
 from metaml.latency import DeviceTable, open_device, own_table
+from metaml.logbook import Logbook
 from metaml.metrics import metric_for
 from metaml.predictor import Predictor
 from metaml.report import write_report, write_trials
@@ -245,25 +246,16 @@ class _Run:
         proposer = context.proposer(request)
         recorder = Recorder(store, run_id, self._folder.waiting)
         recorder.flush()
-        session = Session(
-            request,
-            context,
-            proposer=proposer,
-            pool=self._pool,
-            folder=self._folder,
-            recorder=recorder,
-            listener=self._listener,
-            trials=store.trials(run_id),
-            deadline=self._deadline,
-        )
+        log = Logbook(self._folder, recorder, store.trials(run_id))
+        session = Session(request, context, proposer, self._pool, log, listener=self._listener, deadline=self._deadline)
         try:
-            return self._run_and_deliver(session, context)
+            return self._run_and_deliver(session, log, context)
         finally:
             proposer.close()
-            session.save_elapsed()
+            log.save_elapsed()
             self._listener.finished()
 
-    def _run_and_deliver(self, session: Session, context: Context) -> SearchResult:
+    def _run_and_deliver(self, session: Session, log: Logbook, context: Context) -> SearchResult:
         request = self._request
         title = f"{self._task.name}: {self._task.type}, {len(self._task.y)} rows, {len(self._task.columns)} columns"
         self._listener.message(_remembers(context))
@@ -277,8 +269,8 @@ class _Run:
         except StoreError as error:
             self._store_error = error
             self._pool.cancel()
-        if session.best is None:
-            raise self._store_error or SearchError(_why_nothing(session.trials, self._was_interrupted))
+        if log.best is None:
+            raise self._store_error or SearchError(_why_nothing(log.trials, self._was_interrupted))
         self._listener.finishing("training the best configuration on all rows, measuring it")
         finisher = Finisher(
             self._pool,
@@ -289,12 +281,12 @@ class _Run:
             batch=request.batch,
             seed=request.seed,
         )
-        delivered = finisher.deliver(session.trials, lambda: self._deadline - time.monotonic() - 0.5)
+        delivered = finisher.deliver(log.trials, lambda: self._deadline - time.monotonic() - 0.5)
         if delivered is None:
             raise SearchError("No model could be exported and measured: " + "; ".join(finisher.notes))
         if not delivered.keeps(request.max_latency_ms):
             self._listener.message(_nothing_kept_the_limit(delivered, request))
-        result = self._result(session, context, delivered, finisher.notes)
+        result = self._result(session, log, context, delivered, finisher.notes)
         if self._store_error is not None:
             raise self._store_error
         return result
@@ -332,7 +324,9 @@ class _Run:
         self._folder.update_request(run_id=run_id)
         return run_id
 
-    def _result(self, session: Session, context: Context, model: Delivered, notes: list[str]) -> SearchResult:
+    def _result(
+        self, session: Session, log: Logbook, context: Context, model: Delivered, notes: list[str]
+    ) -> SearchResult:
         limit = self._request.max_latency_ms
         trial, measured = model.trial, model.measurement
         latency = {
@@ -359,8 +353,8 @@ class _Run:
             "run": str(self._folder.path),
             "task": _describe_task(self._task, context),
             "best": best,
-            "trials": [_describe_trial(t) for t in session.trials],
-            "pareto": [_describe_trial(t) for t in pareto(session.trials)],
+            "trials": [_describe_trial(t) for t in log.trials],
+            "pareto": [_describe_trial(t) for t in pareto(log.trials)],
             "seconds": round(seconds, 3),
             "overhead_seconds": round(seconds - session.busy_seconds, 3),
             "interrupted": self._was_interrupted,
@@ -373,7 +367,7 @@ class _Run:
             "versions": {name: version(name) for name in ("metaml", "torch", "onnx", "onnxruntime")},
         }
         write_json(self._folder.path / "model.json", _finite(model_description))
-        write_trials(session.trials, self._folder.path / "trials.csv")
+        write_trials(log.trials, self._folder.path / "trials.csv")
         write_report(summary, self._folder.report)
         self._folder.result = summary
         return SearchResult(self._folder.path, summary)

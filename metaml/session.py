@@ -6,14 +6,12 @@ import time
 from datetime import UTC, datetime
 
 from metaml.context import Context
-from metaml.delivery import finalists
 from metaml.events import Listener, Progress
 from metaml.latency import MEASURE_SECONDS
+from metaml.logbook import Logbook
 from metaml.proposals import Proposal, Proposer
 from metaml.request import SearchRequest
-from metaml.run_folder import RunFolder
 from metaml.runners import Job, Outcome, WorkerPool
-from metaml.store import Recorder
 from metaml.trial import Trial
 
 TRIAL_SHARE = 0.25
@@ -40,10 +38,8 @@ class Session:
         context: the task and what is known of it.
         proposer: decides what to try next.
         pool: workers that were assigned the task.
-        folder: receives candidate models and the elapsed time.
-        recorder: keeps trials in the store.
+        logbook: keeps trials; those of earlier sittings are in it.
         listener: hears of every trial.
-        trials: those of earlier sittings.
         deadline: monotonic time at which the answer must be there.
     """
 
@@ -51,41 +47,24 @@ class Session:
         self,
         request: SearchRequest,
         context: Context,
-        *,
         proposer: Proposer,
         pool: WorkerPool,
-        folder: RunFolder,
-        recorder: Recorder,
+        logbook: Logbook,
+        *,
         listener: Listener,
-        trials: list[Trial],
         deadline: float,
     ) -> None:
         self._request, self._context = request, context
-        self._proposer, self._pool, self._folder = proposer, pool, folder
-        self._recorder, self._listener = recorder, listener
-        self.trials = list(trials)
-        self._deadline = deadline
-        self._started = time.monotonic()
-        self._elapsed_before = folder.elapsed
+        self._proposer, self._pool, self._log = proposer, pool, logbook
+        self._listener, self._deadline = listener, deadline
         self._running: dict[int, tuple[Proposal, str, bool]] = {}
         """Number -> (proposal, start, whether it got less time than a trial should)."""
         self._n_cut_short = 0
-        self._next_number = len(trials)
+        self._next_number = len(logbook.trials)
         self.busy_seconds = 0.0
         """Time in which at least one trial was running."""
-        for trial in trials:
+        for trial in logbook.trials:
             proposer.observe(trial)
-
-    @property
-    def best(self) -> Trial | None:
-        """The successful trial with the lowest error."""
-        ranked = finalists(self.trials)
-        return ranked[0] if ranked else None
-
-    @property
-    def n_run(self) -> int:
-        """Trials that were run, not rejected."""
-        return sum(trial.status != "infeasible" for trial in self.trials)
 
     def run(self) -> None:
         """Run trials until the time is up, the number of trials is reached, or nothing is left to try."""
@@ -105,31 +84,29 @@ class Session:
                 self._running.clear()
                 return
 
-    def save_elapsed(self) -> None:
-        """Write down how much of the time limit is used."""
-        self._folder.elapsed = self._elapsed_before + time.monotonic() - self._started
-
     def _may_start(self) -> bool:
         if self._pool.n_idle == 0:
             return False
-        if self._request.trials is not None and self.n_run + len(self._running) >= self._request.trials:
+        if self._request.trials is not None and self._log.n_run + len(self._running) >= self._request.trials:
             return False
-        if self._n_cut_short >= MOST_CUT_SHORT and self.best is not None:
+        if self._n_cut_short >= MOST_CUT_SHORT and self._log.best is not None:
             return False
         left = self._trials_end() - time.monotonic()
-        return not self.trials or left > max(MIN_TRIAL_SECONDS, 0.5 * self._typical_seconds())
+        return not self._log.trials or left > max(MIN_TRIAL_SECONDS, 0.5 * self._log.typical_seconds)
 
     def _start_next(self) -> bool:
         """Start the next trial; False when there is nothing left to try."""
-        is_urgent = self.best is None and (self.n_run > 0 or self._trials_end() - time.monotonic() < SAFE_SECONDS)
+        is_urgent = self._log.best is None and (
+            self._log.n_run > 0 or self._trials_end() - time.monotonic() < SAFE_SECONDS
+        )
         proposal = (self._proposer.safe() if is_urgent else None) or self._proposer.next()
         self._note_rejected()
-        if proposal is None and not self._running and self.best is None:
+        if proposal is None and not self._running and self._log.best is None:
             proposal = self._proposer.closest()
         if proposal is None:
             return False
         number, self._next_number = self._next_number, self._next_number + 1
-        best = self.best
+        best = self._log.best
         share = TRIAL_SHARE * self._request.time_limit
         job = Job(
             number,
@@ -138,7 +115,7 @@ class Session:
             seconds=max(0.1, min(share, self._trials_end() - time.monotonic())),
             seed=self._request.seed,
             hopeless=HOPELESS_FACTOR * (best.error or 0.0) + HOPELESS_MARGIN if best is not None else float("inf"),
-            export_to=self._folder.candidate(number),
+            export_to=self._log.candidate(number),
             export_below=best.error if best is not None and best.error is not None else float("inf"),
         )
         self._pool.submit(job)
@@ -155,11 +132,11 @@ class Session:
             latency_ms=proposal.latency_ms,
             started=started,
         )
-        self._keep([trial])
+        self._log.keep([trial])
         self._proposer.observe(trial)
-        n_rejected = len(self.trials) - self.n_run
+        n_rejected = len(self._log.trials) - self._log.n_run
         left = max(0.0, self._deadline - time.monotonic())
-        self._listener.progress(Progress(trial, self.best, self.n_run, n_rejected, left))
+        self._listener.progress(Progress(trial, self._log.best, self._log.n_run, n_rejected, left))
 
     def _note_rejected(self) -> None:
         limit = self._request.max_latency_ms
@@ -178,24 +155,14 @@ class Session:
                 )
             )
         if rejected:
-            self._keep(rejected)
-
-    def _keep(self, trials: list[Trial]) -> None:
-        self.trials += trials
-        for trial in trials:
-            self._recorder.add(trial)
-        self.save_elapsed()
-
-    def _typical_seconds(self) -> float:
-        seconds = sorted(trial.seconds for trial in self.trials if trial.status != "infeasible")
-        return seconds[len(seconds) // 2] if seconds else 0.0
+            self._log.keep(rejected)
 
     def _trials_end(self) -> float:
         """Monotonic time at which trials must end, so that two finalists can be refitted and measured.
 
         Without a model there is nothing to refit yet: the first one may take nearly all of the time.
         """
-        best = self.best
+        best = self._log.best
         if best is None:
             return self._deadline - CLOSING_SECONDS
         refit = 1.5 * best.seconds / len(self._context.splits)
