@@ -18,8 +18,8 @@ from hw_cost.profiling import GROUP, LOST_SHARE, Profiler, first_probes
 from hw_cost.progress import Progress, Report
 from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes import Runtime
-from hw_cost.runtimes.feeds import random_feeds
-from hw_cost.sessions import N_BATCHES, caller, pinned, reference_call
+from hw_cost.runtimes.feeds import enough_rows, random_feeds
+from hw_cost.sessions import caller, pinned, reference_call
 from hw_cost.table import LatencyTable
 from hw_cost.table_format import Row
 from hw_cost.validation import compare
@@ -155,8 +155,8 @@ def measure_networks(
 def _network_call(network: Network, runtime: Runtime) -> Call:
     model = runtime.open(write_onnx(network.graph), batch=network.batch)
     strings = [f"category {k}" for k in range(8)]
-    n_batches = N_BATCHES if network.kind in ON_TABLES else 2  # what an image shows does not change its time
-    return caller(model, random_feeds(model.inputs, n_batches * network.batch, strings=strings), network.batch)
+    n_rows = enough_rows(model.inputs, network.batch)
+    return caller(model, random_feeds(model.inputs, n_rows, strings=strings), network.batch)
 
 
 def _measure_kernels(

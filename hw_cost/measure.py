@@ -8,8 +8,8 @@ from typing import overload
 from hw_cost.bench import Bench, Measurement, Protocol, TooNoisy
 from hw_cost.onnx_reader import OnnxModel
 from hw_cost.runtimes import Feeds, OnnxRuntime, Runtime
-from hw_cost.runtimes.feeds import random_feeds
-from hw_cost.sessions import N_BATCHES, caller, pinned, reference_call
+from hw_cost.runtimes.feeds import enough_rows, random_feeds
+from hw_cost.sessions import caller, pinned, reference_call
 
 __all__ = ["Measurement", "TooNoisy", "measure_latency", "measure_on"]
 
@@ -109,7 +109,7 @@ def measure_on(
         opened = runtime.open(model, batch=batch)
         names = {node.name for node in opened.inputs}
         if feeds is None:
-            rows = random_feeds(opened.inputs, N_BATCHES * batch, seed=position)
+            rows = random_feeds(opened.inputs, enough_rows(opened.inputs, batch), seed=position)
         elif missing := names - set(feeds):
             raise ValueError(f"feeds must hold every input of the model, missing are {sorted(missing)}")
         else:

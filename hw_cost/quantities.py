@@ -11,6 +11,8 @@ CACHE_STEPS = range(15, 27)
 """Powers of two of the working set, bytes, between which the cost of reading constants may rise: 32 KiB to 64 MiB."""
 TILE = 16
 """Outputs that a dense kernel computes together: 64 bytes of floats."""
+DEPTH = 256
+"""Inputs that a dense kernel goes through before it writes sums."""
 PIXELS = 6
 """Pixels of a row that a convolving kernel computes together."""
 FILTERS = 64
@@ -28,7 +30,12 @@ def _dense(s: Sizes) -> list[float]:
     tiled = TILE * math.ceil(n_out / TILE)
     weights = n_in * tiled
     reads = [weights * rise for rise in _rises(s["working_set"])]
-    return [1, rows, tiled, n_in, rows * tiled, rows * n_in, weights, rows * weights, *reads]
+    one = [tiled, n_in, weights, *reads]  # a row alone waits for the weights, several of them for the arithmetic
+    several = [
+        *(rows, n_in, tiled, rows * tiled, rows * n_in, rows * tiled * math.ceil(n_in / DEPTH)),
+        *(weights, rows * weights, max(4, rows) * weights, max(12, rows) * weights, *reads),
+    ]
+    return [1, *(q * (rows == 1) for q in one), *(q * (rows > 1) for q in several)]
 
 
 def _product(s: Sizes) -> list[float]:

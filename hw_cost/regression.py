@@ -1,8 +1,9 @@
-"""Kernel latency from sizes: a sum of physical quantities with non-negative weights.
+"""Kernel latency from sizes: a sum of physical quantities with non-negative weights, and a smooth residual.
 
-Every quantity grows with every size, so a prediction does too; it is positive because the first quantity, the cost of
+Every quantity grows with every size, so the sum does too; it is positive because the first quantity, the cost of
 starting a kernel, is constant. Weights minimise the relative error on the measured kernels (non-negative least
-squares, Lawson & Hanson 1974, ch. 23).
+squares, Lawson & Hanson 1974, ch. 23). For kinds whose time is no plain sum of anything (convolutions above all) a
+residual in the logarithms of sizes multiplies it, where it foretells kernels better that were left out.
 """
 
 from __future__ import annotations
@@ -14,8 +15,17 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
+from hw_cost.kernels import Kernel, work_of
 from hw_cost.quantities import QUANTITIES
+from hw_cost.residual import Residual
 from hw_cost.sizes import Sizes
+
+IRREGULAR = ("conv", "product", "copy", "pool", "reorder")
+"""Kinds whose fits have a residual; the latencies of all others never fall when a size grows."""
+ENOUGH = 24
+"""Kernels without which there is no residual."""
+BETTER = 0.95
+"""Share of the sum's error that a residual must get below."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +40,28 @@ class Fit:
     largest: tuple[float, ...]
     """The largest measured value of each quantity: beyond them a prediction is an extrapolation."""
     n: int
+    residual: Residual | None = None
 
     def predict(self, sizes: Sizes) -> float:
         """Return microseconds."""
         quantities = QUANTITIES[self.kind](sizes)
-        return sum(weight * quantity for weight, quantity in zip(self.weights, quantities, strict=True))
+        total = sum(weight * quantity for weight, quantity in zip(self.weights, quantities, strict=True))
+        if self.residual is None:
+            return total
+        return total * math.exp(float(self.residual.predict(np.array([features(self.kind, sizes)]))[0]))
 
     def excess(self, sizes: Sizes) -> float:
         """How many times the largest measured quantity is exceeded; 1 within what was measured."""
         quantities = QUANTITIES[self.kind](sizes)
         ratios = [q / top for q, top, w in zip(quantities, self.largest, self.weights, strict=True) if w and top]
         return max([1.0, *ratios])
+
+
+def features(kind: str, sizes: Sizes) -> list[float]:
+    """Return the logarithms of sizes, FLOPs and bytes: what a residual is a function of."""
+    op = {"conv": "Conv", "product": "Product", "copy": "Slice", "pool": "MaxPool", "reorder": "NchwcReorderInput"}
+    work = work_of(Kernel(op.get(kind, "?"), sizes)) or {}
+    return [math.log(max(0.5, value)) for value in (*sizes.values(), *work.values())]
 
 
 def fit_kernels(kind: str, sizes: Sequence[Sizes], latencies_us: np.ndarray, *, folds: int = 5) -> Fit:
@@ -54,22 +75,32 @@ def fit_kernels(kind: str, sizes: Sequence[Sizes], latencies_us: np.ndarray, *, 
     """
     quantities = np.array([QUANTITIES[kind](s) for s in sizes], dtype=float)
     weights = _relative_nnls(quantities, latencies_us)
-    errors = []
+    missed = []
     for fold in range(min(folds, len(sizes))):
         left_out = np.arange(len(sizes)) % folds == fold
-        if left_out.all():
-            continue
-        predicted = quantities[left_out] @ _relative_nnls(quantities[~left_out], latencies_us[~left_out])
-        errors.append(np.log(np.maximum(predicted, 1e-3) / latencies_us[left_out]))
-    spread = float(np.sqrt(np.mean(np.square(np.concatenate(errors))))) if errors else math.log(2)
+        if not left_out.all():
+            predicted = quantities[left_out] @ _relative_nnls(quantities[~left_out], latencies_us[~left_out])
+            missed.append(np.log(np.maximum(predicted, 1e-3) / latencies_us[left_out]))
+    spread = _root_mean_square(np.concatenate(missed)) if missed else math.log(2)
+    residual = None
+    if kind in IRREGULAR and len(sizes) >= ENOUGH:
+        residual = Residual.fit(
+            np.array([features(kind, s) for s in sizes]), np.log(latencies_us / (quantities @ weights))
+        )
+        error = _root_mean_square(residual.left_out)
+        residual, spread = (residual, error) if error < BETTER * spread else (None, spread)
     largest = tuple(quantities.max(axis=0).tolist())
-    return Fit(kind, tuple(weights.tolist()), max(spread, 0.02), largest, len(sizes))
+    return Fit(kind, tuple(weights.tolist()), max(spread, 0.02), largest, len(sizes), residual)
 
 
 def _relative_nnls(quantities: np.ndarray, latencies: np.ndarray) -> np.ndarray:
     """Minimise the sum of squared relative errors over non-negative weights; the constant stays above 0."""
     scale = np.maximum(quantities.max(axis=0), 1e-12)
-    weights, _ = nnls(quantities / scale / latencies[:, None], np.ones(len(latencies)))
+    weights, _ = nnls(quantities / scale / latencies[:, None], np.ones(len(latencies)), maxiter=100 * len(scale))
     weights = weights / scale
     weights[0] = max(weights[0], 1e-3 * float(latencies.min()))
     return np.asarray(weights)
+
+
+def _root_mean_square(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))

@@ -15,7 +15,7 @@ from hw_cost.bench import Call
 from hw_cost.runtimes import Feeds, OnnxRuntime, OpenModel
 
 REFERENCE_WIDTH = 96
-N_BATCHES = 32
+N_BATCHES = 128
 """Different batches that a measurement cycles through: one row over and over would teach the branch predictor."""
 
 

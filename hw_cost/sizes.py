@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 from hw_cost.graph import BATCH, Operation, Shape
 from hw_cost.ops import dense_sizes, item_bytes, operation_bytes, operation_flops, row_sizes, size
@@ -117,10 +118,18 @@ def _stride(operation: Operation) -> int:
 def _elementwise(operation: Operation, batch: int, _: int) -> Sizes:
     """Bytes of the largest tensor, and the spans that are worked on one by one when something is broadcast."""
     shapes = (*operation.inputs, *(shape for shape in operation.parameters.values() if size(shape) > 1))
-    broadcasts = len(shapes) == 2 and operation.op not in {"Where", "Clip"} and not operation.op.startswith("Reduce")
+    broadcasts = len(shapes) == 2 and operation.op not in {"Where", "Clip"}
     elements = max(size(shape, batch) for shape in (*operation.inputs, operation.output))
     item = 4 if operation.op == "Cast" else item_bytes(operation)  # of a cast the result's, which is always known
+    if operation.op.startswith("Reduce"):
+        return {"bytes": elements * item, "spans": _outer(operation, batch)}
     return {"bytes": elements * item, "spans": spans(*shapes, batch=batch) if broadcasts else 1}
+
+
+def _outer(operation: Operation, batch: int) -> int:
+    """Elements of the axes before the one that is reduced."""
+    pairs = zip(operation.inputs[0], operation.output, strict=False)
+    return size(tuple(length for length, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)), batch)
 
 
 def spans(a: Shape, b: Shape, *, batch: int = 1) -> int:

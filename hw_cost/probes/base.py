@@ -68,7 +68,7 @@ class Probe:
     def n_rows(self) -> int:
         """Rows to draw calls from: few where rows are large, because random numbers take time too."""
         elements = sum(size(shape[1:]) for _, shape in self.inputs)
-        return min(32 * self.rows, max(self.rows, MOST_ELEMENTS // max(1, elements)))
+        return min(128 * self.rows, max(self.rows, MOST_ELEMENTS // max(1, elements)))
 
 
 def probe(

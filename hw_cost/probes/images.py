@@ -119,13 +119,13 @@ def scaled(op: str, channels: int, size: int, rows: int) -> Probe:
 def image_streams(seed: int) -> list[Stream]:
     """Return the probes of networks on images."""
     convolutions = (
-        ("dense", 80, (3, 5, 3, 7, 3)),
-        ("pointwise", 80, (1,)),
-        ("depthwise", 60, (3, 5, 3, 7)),
-        ("stem", 24, (3, 3, 7, 5)),
+        ("dense", 120, (3, 5, 3, 7, 3)),
+        ("pointwise", 120, (1,)),
+        ("depthwise", 90, (3, 5, 3, 7)),
+        ("stem", 90, (3, 3, 7, 5)),
         ("grouped", 16, (3,)),
-        ("plain", 36, (3, 1, 5, 1)),
-        ("plain depthwise", 12, (3, 5)),
+        ("plain", 110, (3, 1, 5, 1)),
+        ("plain depthwise", 24, (3, 5)),
     )
     streams = [
         Stream(f"{kind} convolution", n, partial(_convolutions, kind, windows, seed + 30 + k))
@@ -137,7 +137,7 @@ def image_streams(seed: int) -> list[Stream]:
         **{op: partial(_window, op) for op in POOLS},
     }
     streams += [
-        Stream(name, 16, partial(_images, make, seed + 50 + k)) for k, (name, make) in enumerate(makers.items())
+        Stream(name, 20, partial(_images, make, seed + 50 + k)) for k, (name, make) in enumerate(makers.items())
     ]
     return streams
 
@@ -173,7 +173,7 @@ def _shape(kind: str, size: int, n_in: int, n_out: int, window: int, k: int) -> 
     if kind.endswith("depthwise"):
         return Convolution(size, n_in, n_in, window, stride, n_in, activation)
     if kind == "stem":
-        return Convolution(size, (3, 1, 3, 4)[k % 4], n_out, window, stride, 1, activation)
+        return Convolution(size, (3, 1, 8, 4, 12, 3, 15, 6, 10)[k % 9], n_out, window, stride, 1, activation)
     if kind == "grouped":
         groups = 2 ** (1 + k % 4)
         return Convolution(size, groups * _blocks(n_in // groups), groups * _blocks(n_out // groups), 3, stride, groups)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def dense(activation: str | None, n_in: int, n_out: int, rows: int, working_set:
 def unary(op: str, width: int, rows: int, dtype: str | None = None) -> Probe:
     """Return a probe of an elementwise operation without constants, or of a softmax."""
     typed = {"dtype": dtype} if dtype else {}
-    more = {"Cast": {"to": 1}, "Flatten": {"axis": 1}, "Softmax": {"axis": -1}}.get(op, {})
+    more: dict[str, Any] = {"Cast": {"to": 1}, "Flatten": {"axis": 1}, "Softmax": {"axis": -1}, "QuickGelu": {"alpha": 1.0}}.get(op, {})
 
     def add(graph: OpGraph, x: str, k: int) -> str:
         del k
@@ -145,16 +146,16 @@ def tabular_streams(seed: int) -> list[Stream]:
     streams = [
         Stream("call", len(call), partial(iter, call)),
         Stream("large tree ensembles", len(ensembles), partial(iter, ensembles)),
-        Stream("tree ensembles", 60, partial(_trees, seed + 3)),
+        Stream("tree ensembles", 90, partial(_trees, seed + 3)),
         Stream("joints", len(joined), partial(iter, joined)),
         *(Stream(name, 10, partial(_lookups, make, seed + 4)) for name, make in LOOKUPS.items()),
     ]
     for k, activation in enumerate((None, "Relu")):
         name = activation or "Gemm"
-        streams.append(Stream(f"{name} of a row", 36, partial(_dense_row, activation, seed + k)))
-        streams.append(Stream(f"{name} of rows", 36, partial(_dense_rows, activation, seed + 7 + k)))
+        streams.append(Stream(f"{name} of a row", 64, partial(_dense_row, activation, seed + k)))
+        streams.append(Stream(f"{name} of rows", 90, partial(_dense_rows, activation, seed + 7 + k)))
     for k, (name, make) in enumerate(_small_probes().items()):
-        streams.append(Stream(name, 10, partial(_small, make, seed + 10 + k)))
+        streams.append(Stream(name, 14, partial(_small, make, seed + 10 + k)))
     return streams
 
 

@@ -114,8 +114,8 @@ def token_streams(seed: int) -> list[Stream]:
         "Mean of tokens": mean,
     }
     return [
-        Stream("dense on tokens", 56, partial(_dense, seed + 70)),
-        Stream("products", 40, partial(_products, seed + 71)),
+        Stream("dense on tokens", 100, partial(_dense, seed + 70)),
+        Stream("products", 64, partial(_products, seed + 71)),
         Stream("transpositions", 56, partial(_transpositions, seed + 72)),
         *(Stream(name, 10, partial(_tokens, make, seed + 73 + k)) for k, (name, make) in enumerate(makers.items())),
     ]

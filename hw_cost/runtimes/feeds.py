@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -10,6 +11,10 @@ from hw_cost.graph import BATCH
 from hw_cost.runtimes.base import Input
 
 NUMPY_TYPES = {"float": np.float32, "double": np.float64}
+
+
+MOST_ELEMENTS, MOST_BATCHES = 2_000_000, 128
+"""Random numbers that are drawn for a model, and batches that are cut of them."""
 
 
 def random_feeds(
@@ -35,3 +40,13 @@ def random_feeds(
         else:
             feeds[node.name] = random.integers(0, high, size=shape, dtype=np.dtype(node.dtype))
     return feeds
+
+
+def enough_rows(inputs: Iterable[Input], batch: int) -> int:
+    """Return how many rows to draw batches from: many small ones, few large ones.
+
+    A processor learns which way the branches of a tree go for rows that come again and again; what an image shows
+    changes nothing.
+    """
+    elements = sum(math.prod(node.shape[1:]) for node in inputs)
+    return batch * int(np.clip(MOST_ELEMENTS // max(1, elements * batch), 2, MOST_BATCHES))
