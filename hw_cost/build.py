@@ -27,7 +27,7 @@ from hw_cost.validation import compare
 PROTOCOL = Protocol(block_s=0.002, min_blocks=8, accepted_blocks=4, tolerance=0.03, max_drift=0.15)
 FULL_S, QUICK_S = 540.0, 90.0
 """Wall time of a build unless another one is asked for."""
-KERNEL_SHARE, REFINE_SHARE = 0.4, 0.15
+KERNEL_SHARE, REFINE_SHARE = 0.45, 0.1
 """Shares of the time for the first kernels, and for more of those that are foretold worst."""
 CORRECTION_SEED, CERTIFICATE_SEED, KERNEL_SEED = 1_000, 2_000, 5_000
 """Seeds of the networks for the correction, the certificate and the kernels: never the same network."""

@@ -19,7 +19,7 @@ from hw_cost.table_format import Row
 
 GROUP = 16
 """Probes that are open at a time and measured interleaved."""
-GROUP_S = 5.0
+GROUP_S = 2.0
 """Time for a group; its probes stop before when their figures are narrow."""
 PASSES = 3
 """Times that a kernel is tried when noise kept it from being measured."""

@@ -12,6 +12,9 @@ from hw_cost.onnx_reader import OnnxModel
 from hw_cost.sessions import pinned, reference_call
 from hw_cost.table import Cost, LatencyTable
 
+TOGETHER = 16
+"""Models that are open at a time and measured interleaved."""
+
 
 def validate(
     table: LatencyTable,
@@ -28,13 +31,37 @@ def validate(
     Raises:
         TooNoisy: fewer than half of the models could be measured.
     """
+    pairs = measured_pairs(table, models, batch=batch, time_limit_s=time_limit_s, seed=seed)
+    return compare([pair for pair in pairs if pair is not None])
+
+
+def measured_pairs(
+    table: LatencyTable,
+    models: Sequence[OnnxModel],
+    *,
+    batch: int = 1,
+    time_limit_s: float = 30.0,
+    seed: int = 0,
+) -> list[tuple[Cost, float] | None]:
+    """Return prediction and measured milliseconds of each model, None where the machine was too noisy.
+
+    Raises:
+        TooNoisy: fewer than half of the models could be measured.
+    """
+    measured: list[Measurement | TooNoisy] = []
     with pinned(table.device.threads):
         bench = Bench(reference_call(), Protocol(), seed=seed)
-        measured = measure_on(bench, models, batch=batch, runtime=table.runtime, time_limit_s=time_limit_s)
-    pairs = [(model, figure) for model, figure in zip(models, measured, strict=True) if isinstance(figure, Measurement)]
-    if 2 * len(pairs) < len(models):
-        raise next(figure for figure in measured if isinstance(figure, TooNoisy))
-    return compare([(table.predict(model, batch), figure.median_ms) for model, figure in pairs])
+        for first in range(0, len(models), TOGETHER):
+            group = models[first : first + TOGETHER]
+            seconds = time_limit_s * len(group) / len(models)
+            measured += measure_on(bench, group, batch=batch, runtime=table.runtime, time_limit_s=seconds)
+    noisy = [figure for figure in measured if isinstance(figure, TooNoisy)]
+    if 2 * len(noisy) > len(models):
+        raise noisy[0]
+    return [
+        (table.predict(model, batch), figure.median_ms) if isinstance(figure, Measurement) else None
+        for model, figure in zip(models, measured, strict=True)
+    ]
 
 
 def compare(pairs: Sequence[tuple[Cost, float]]) -> dict[str, float]:

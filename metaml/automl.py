@@ -91,6 +91,7 @@ def search(
     target: str | None = None,
     task_type: TaskType | Literal["classification"] | None = None,
     device: str = "cpu",
+    uncertified: bool = False,
     max_latency_ms: float | None = None,
     batch: int = 1,
     time_limit: float = 600.0,
@@ -112,6 +113,7 @@ def search(
         target: name of the target column.
         task_type: ``binary``, ``multiclass``, ``regression`` or ``classification``; None to tell it from the target.
         device: ``cpu`` for this machine, or the JSON file of a latency table.
+        uncertified: use the table of a file although it has no certificate.
         max_latency_ms: limit for one prediction of `batch` rows in milliseconds; None for none.
         batch: rows of one prediction.
         time_limit: seconds for everything.
@@ -138,6 +140,7 @@ def search(
         target=target,
         task_type=task_type,
         device=device,
+        uncertified=uncertified,
         max_latency_ms=max_latency_ms,
         batch=batch,
         time_limit=time_limit,
@@ -193,7 +196,7 @@ def _open_device(request: SearchRequest, listener: Listener) -> DeviceTable:
     """Open the latency table before any worker runs: it may have to be measured first."""
     if request.device == "cpu" and own_table() is None:
         listener.message("no latency table of this machine yet: adapting a shipped one, once, in about 10 s")
-    return open_device(request.device)
+    return open_device(request.device, uncertified=request.uncertified)
 
 
 class _Run:

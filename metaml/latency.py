@@ -63,16 +63,19 @@ def device_here(
         raise UsageError(str(error)) from error
 
 
-def open_device(device: str, *, seconds: float = 15.0, here: Device | None = None) -> DeviceTable:
+def open_device(
+    device: str, *, seconds: float = 15.0, here: Device | None = None, uncertified: bool = False
+) -> DeviceTable:
     """Return the latency table of ``cpu`` (this machine), or the one in a file.
 
     Args:
         device: ``cpu`` or a path.
         seconds: time for adapting a shipped table to this machine at its first use.
         here: this machine with its settings, for ``cpu``; onnxruntime in fp32 on one thread when None.
+        uncertified: open a file although no validation vouches for it.
 
     Raises:
-        UsageError: there is no such device or file.
+        UsageError: there is no such device or file, or the table in it has no certificate.
     """
     if device == "cpu":
         try:
@@ -86,9 +89,15 @@ def open_device(device: str, *, seconds: float = 15.0, here: Device | None = Non
             "made by metaml latency build."
         )
     try:
-        return DeviceTable(LatencyTable.load(path), f"latency table {path}")
+        table = LatencyTable.load(path)
     except TableError as error:
         raise UsageError(f"{path} is not a latency table: {error}") from error
+    if table.certificate is None and not uncertified:
+        raise UsageError(
+            f"The latency table {path} has no certificate: nothing says how far its predictions are off. Please run "
+            f"metaml latency validate --certify --table {path}, or say --uncertified to use it all the same."
+        )
+    return DeviceTable(table, f"latency table {path}")
 
 
 def latency_cache() -> Path:

@@ -21,6 +21,8 @@ class SearchRequest:
     """None: told from the target."""
     device: str = "cpu"
     """``cpu`` for this machine, or the JSON file of a latency table."""
+    uncertified: bool = False
+    """Whether a table's file may be used although no validation vouches for it."""
     max_latency_ms: float | None = None
     batch: int = 1
     """Rows of one prediction, for latencies."""

@@ -23,7 +23,7 @@ def suggest(request: SearchRequest, task: Task, *, n: int = 5) -> dict[str, Any]
         task: what is to be searched.
         n: how many.
     """
-    device = open_device(request.device)
+    device = open_device(request.device, uncertified=request.uncertified)
     if request.store is None:
         context = prepare(request, task, None, device)
     else:

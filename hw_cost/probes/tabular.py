@@ -28,7 +28,13 @@ def dense(activation: str | None, n_in: int, n_out: int, rows: int, working_set:
 def unary(op: str, width: int, rows: int, dtype: str | None = None) -> Probe:
     """Return a probe of an elementwise operation without constants, or of a softmax."""
     typed = {"dtype": dtype} if dtype else {}
-    more: dict[str, Any] = {"Cast": {"to": 1}, "Flatten": {"axis": 1}, "Softmax": {"axis": -1}, "QuickGelu": {"alpha": 1.0}}.get(op, {})
+    attributes: dict[str, dict[str, Any]] = {
+        "Cast": {"to": 1},
+        "Flatten": {"axis": 1},
+        "Softmax": {"axis": -1},
+        "QuickGelu": {"alpha": 1.0},
+    }
+    more = attributes.get(op, {})
 
     def add(graph: OpGraph, x: str, k: int) -> str:
         del k

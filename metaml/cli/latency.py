@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,8 +114,9 @@ def predict(model: Path, table: str, batch: int, any_device: bool, as_json: bool
 @latency.command()
 @click.argument("models", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @table_option
-@batch_option
-@click.option("--time", "time_limit", type=options.Duration(), default="30s", show_default=True, help="For measuring.")
+@click.option("--batch", "batches", type=click.IntRange(min=1), multiple=True, help="Default: 1; networks also 32.")
+@click.option("--time", "time_limit", type=options.Duration(), default="60s", show_default=True, help="For measuring.")
+@click.option("--certify", is_flag=True, help="Write what was found into the table's file as its certificate.")
 @options.runtime_options
 @any_device_option
 @options.seed_option
@@ -122,36 +124,41 @@ def predict(model: Path, table: str, batch: int, any_device: bool, as_json: bool
 def validate(
     models: tuple[Path, ...],
     table: str,
-    batch: int,
-    time_limit: float,
+    batches: tuple[int, ...],
     any_device: bool,
-    seed: int,
+    certify: bool,
     as_json: bool,
-    **settings: Any,
+    **rest: Any,
 ) -> None:
     """Measure networks and compare with what the table predicts.
 
-    MODELS are ONNX files; without any, 40 random networks that no build has seen.
+    MODELS are ONNX files; without any, random networks of every kind that no build has seen.
     """
     from hw_cost import TooNoisy
-    from hw_cost import validate as run_validation
-    from hw_cost.build import networks_for
-    from hw_cost.random_onnx import write_onnx
+    from metaml.cli.latency_validation import run_validation
 
-    opened = _open(table, settings)
+    limits = {name: rest.pop(name) for name in ("time_limit", "seed")}
+    opened = _open(table, rest)
     if not any_device:
-        require_settings(opened, **settings)
+        require_settings(opened, **rest)
         require_here(opened)
-    networks = networks_for(opened.table.runtime, 0 if models else 40, seed=1_000_003 + seed)
-    fresh = [write_onnx(network.graph) for network in networks]
+    if certify and (models or table == "cpu"):
+        raise UsageError(
+            "--certify needs the file of a table, and networks that nobody chose: give --table, no MODELS."
+        )
     try:
-        verdict = run_validation(opened.table, [*models, *fresh], batch=batch, time_limit_s=time_limit, seed=seed)
+        verdict = run_validation(opened.table, models, batches, **limits)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     except TooNoisy as error:
         raise SearchError(str(error)) from error
+    if certify:
+        replace(opened.table, certificate=verdict["all"]).save(table)
     if as_json:
-        print_json(verdict)
-    else:
-        click.echo(f"{verdict['n']:.0f} networks: {_verdict(verdict)}")
+        print_json({**verdict["all"], "batches": {name: part for name, part in verdict.items() if name != "all"}})
+        return
+    for name, part in verdict.items():
+        click.echo(f"{name}: {part['n']:.0f} networks: {_verdict(part)}")
 
 
 @latency.command()
@@ -181,7 +188,7 @@ def _open(table: str, settings: dict[str, Any]) -> DeviceTable:
 
     if table != "cpu" and not Path(table).is_file():
         raise UsageError(f"There is no latency table {table}; make one with metaml latency build --out {table}.")
-    return open_device(table, here=device_here(**settings) if table == "cpu" else None)
+    return open_device(table, here=device_here(**settings) if table == "cpu" else None, uncertified=True)
 
 
 def _verdict(certificate: Any) -> str:

@@ -61,6 +61,7 @@ latency_options = together(
     click.option(
         "--device", default="cpu", show_default=True, help="cpu: this machine; or the JSON file of a latency table."
     ),
+    click.option("--uncertified", is_flag=True, help="Use the table of --device although nothing vouches for it."),
     click.option("--max-latency-ms", type=click.FloatRange(min=0, min_open=True), help="Limit of one prediction."),
     click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Rows of one prediction."),
 )

@@ -13,8 +13,6 @@ TOP = {"rows": 300, "n_in": 5000, "n_out": 2000, "working_set": 10**8, "trees": 
 
 def random_sizes(kind: str, random: np.random.Generator) -> dict[str, int]:
     sizes = {name: int(np.exp(random.uniform(0, np.log(TOP.get(name, 10_000))))) for name in SIZE_NAMES[kind]}
-    if kind == "dense":
-        sizes["rows"] = max(2, sizes["rows"])  # a row alone is another matter
     if kind == "trees":
         sizes["leaves"] = sizes["trees"] * int(random.integers(2, 64))
     if kind == "conv":
