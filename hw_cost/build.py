@@ -12,7 +12,7 @@ from hw_cost.apportion import apportion
 from hw_cost.bench import Bench, Call, Measurement, Protocol, TooNoisy
 from hw_cost.correction import fit_correction
 from hw_cost.devices import Device
-from hw_cost.networks import KINDS, ON_TABLES, Network, random_networks
+from hw_cost.networks import KINDS, Network, random_networks
 from hw_cost.probes import Stream, probe_streams
 from hw_cost.profiling import GROUP, LOST_SHARE, Profiler, first_probes
 from hw_cost.progress import Progress, Report
