@@ -22,7 +22,10 @@ from hw_cost.table_format import Row
 STIFFNESS = 0.01
 """Weight that draws the starting costs of all operators towards one: rare ones would otherwise get nothing, or all."""
 LEAST_US = 0.01
-MOST_ROWS = 60
+LEAST_START, FASTEST_BYTES = 0.1, 2e5
+"""A kernel takes at least this share of the starting cost that serves all, and a microsecond for so many bytes (a fast
+cache): a regression that is free to do so gives some operators nothing."""
+MOST_ROWS = 40
 """Kernels of an operator that are kept, beside those of the greatest quantities."""
 
 Measured = Sequence[tuple[Sequence[Kernel], Measurement]]
@@ -71,11 +74,19 @@ def _predicted(measured: Measured) -> list[np.ndarray]:
         for kernel in kernels:
             row[columns[kernel.op]] += QUANTITIES[kernel.kind](kernel.sizes)
     starts = np.array([part.start for part in columns.values()])
-    weights = _solve(design, times, starts, _common_start(measured, times))
+    common = _common_start(measured, times)
+    floors = [np.array([_floor(kernel, common) for kernel in kernels]) for kernels, _ in measured]
+    least = np.array([floor.sum() for floor in floors])
+    weights = _solve(design, np.maximum(times - least, 0.1 * times) / times, times, starts, common)
     return [
-        np.array([max(LEAST_US, weights[columns[k.op]] @ QUANTITIES[k.kind](k.sizes)) for k in kernels])
-        for kernels, _ in measured
+        floor + np.array([weights[columns[kernel.op]] @ QUANTITIES[kernel.kind](kernel.sizes) for kernel in kernels])
+        for floor, (kernels, _) in zip(floors, measured, strict=True)
     ]
+
+
+def _floor(kernel: Kernel, common: float) -> float:
+    moved = kernel.sizes["bytes"] if kernel.kind in {"elementwise", "copy", "concat"} else 0
+    return LEAST_START * common + moved / FASTEST_BYTES
 
 
 def _columns(measured: Measured) -> dict[str, slice]:
@@ -90,17 +101,18 @@ def _columns(measured: Measured) -> dict[str, slice]:
     return columns
 
 
-def _solve(design: np.ndarray, times: np.ndarray, starts: np.ndarray, common: float) -> np.ndarray:
+def _solve(design: np.ndarray, shares: np.ndarray, times: np.ndarray, starts: np.ndarray, common: float) -> np.ndarray:
     """Return weights, microseconds for a unit of each quantity.
 
     **Shape**
-    - design: ``(n_networks, n_quantities)``, times: ``(n_networks,)``, starts: ``(n_operators,)`` columns
+    - design: ``(n_networks, n_quantities)``, times and the shares of them to explain: ``(n_networks,)``, starts:
+      ``(n_operators,)`` columns
     """
     scale = np.maximum(design.max(axis=0), 1e-12)
     ridge = np.zeros((len(starts), design.shape[1]))
     ridge[np.arange(len(starts)), starts] = np.sqrt(STIFFNESS) / common
     system = np.vstack([design / times[:, None], ridge]) / scale
-    target = np.concatenate([np.ones(len(times)), np.full(len(starts), np.sqrt(STIFFNESS))])
+    target = np.concatenate([shares, np.full(len(starts), np.sqrt(STIFFNESS))])
     solution, _ = nnls(system, target)
     return np.asarray(solution / scale)
 

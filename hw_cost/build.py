@@ -49,7 +49,7 @@ class Plan:
         """Return the plan of a full or of a quick build."""
         if runtime.isolates:
             return cls(probe_streams(), *((21, 28) if quick else (84, 84)), quick=quick)
-        return cls([], *((28, 28, 112) if quick else (84, 84, 560)), quick=quick)
+        return cls([], *((28, 28, 112) if quick else (84, 84, 420)), quick=quick)
 
 
 def build_table(
