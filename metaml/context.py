@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import platformdirs
 
 import metafeatures
 from metaml.data import Split, Task, encode_columns, make_splits
@@ -81,13 +83,15 @@ def prepare(request: SearchRequest, task: Task, store: Store | None, device: Dev
     preprocessor = Preprocessor.fit(numeric, categorical)
     shape = network_shape(preprocessor, task)
     history = remembered(store, exclude=task.fingerprint)
+    starter = WARM_STARTERS[request.warm_start](seed=request.seed)
+    starter.cache = Path(platformdirs.user_cache_dir("metaml")) / "warm-start"
     return Context(
         task=task,
         metric=metric,
         splits=task.splits or make_splits(task.y, task.type, seed=request.seed),
         metafeatures=describe_task(task, store=store),
         history=history,
-        starter=WARM_STARTERS[request.warm_start](seed=request.seed).fit(history),
+        starter=starter.fit(history),
         shape=shape,
         device=device,
         latency=LatencyModel(device, preprocessor, shape, batch=request.batch),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -33,11 +32,6 @@ class Auto(WarmStarter):
     """
 
     name = "auto"
-
-    def __init__(self, *, seed: int = 0, cache: Path | None = None) -> None:
-        """``cache``: folder that remembers the choice for a store from one process to the next."""
-        super().__init__(seed=seed)
-        self.cache = cache
 
     def sources(self, ids: Iterable[str]) -> dict[str, str]:
         """Return who really produced each of the last proposed ids: "portfolio", "knn" or "pmf"."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
@@ -26,6 +27,8 @@ class WarmStarter(ABC):
 
     name: ClassVar[str]
     """Key in ``WARM_STARTERS`` and label of the proposals."""
+    cache: Path | None = None
+    """Folder that remembers choices made on a store from one process to the next; to be set before ``fit``."""
 
     def __init__(self, *, seed: int = 0) -> None:
         """``seed`` decides all random choices: same seed, same history, same target, same proposals."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +16,8 @@ from numpy.typing import NDArray
 from portfolio.base import WarmStarter
 from portfolio.scaling import regret
 from portfolio.table import Floats, Query, Table
+
+logger = logging.getLogger("portfolio")
 
 COUNTS = (1, 2, 3, 5, 10, 20, 30)
 """Numbers of evaluations after which the candidates are compared."""
@@ -72,14 +76,12 @@ def select(candidates: Sequence[Candidate], table: Table, *, seed: int = 0, cach
     """
     key = _digest(candidates, table, seed)
     file = None if cache is None else cache / f"{key}.json"
-    if key not in _choices and file is not None and file.exists():
-        _choices[key] = _from_json(file.read_text())
-    if key not in _choices:
-        _choices[key] = choose(candidates, table, seed=seed)
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(_to_json(_choices[key]))
-    return _choices[key]
+    known = _choices.get(key) or _read(file)
+    if known is None:
+        known = choose(candidates, table, seed=seed)
+        _write(file, known)
+    _choices[key] = known
+    return known
 
 
 def choose(candidates: Sequence[Candidate], table: Table, *, seed: int = 0) -> Choice:
@@ -204,11 +206,27 @@ def _digest(candidates: Sequence[Candidate], table: Table, seed: int) -> str:
     return hashlib.sha256(content + repr(words).encode()).hexdigest()[:32]
 
 
-def _to_json(choice: Choice) -> str:
-    return json.dumps({**asdict(choice), "curves": choice.curves.tolist(), "random": choice.random.tolist()})
+def _write(file: Path | None, choice: Choice) -> None:
+    """Keep a choice; a folder that cannot be written only costs time."""
+    if file is None:
+        return
+    content = {**asdict(choice), "curves": choice.curves.tolist(), "random": choice.random.tolist()}
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        beside = file.with_suffix(f".{os.getpid()}")
+        beside.write_text(json.dumps(content))
+        beside.replace(file)
+    except OSError as error:
+        logger.info("the choice of warm-starters is not remembered: %s", error)
 
 
-def _from_json(text: str) -> Choice:
-    values = json.loads(text)
-    curves = np.array(values["curves"], dtype=float).reshape(-1, len(COUNTS))
-    return Choice(**{**values, "curves": curves, "random": np.array(values["random"], dtype=float)})
+def _read(file: Path | None) -> Choice | None:
+    """Return a choice that was kept; None if there is none that can be read."""
+    if file is None:
+        return None
+    try:
+        values = json.loads(file.read_text())
+        curves = np.array(values["curves"], dtype=float).reshape(-1, len(COUNTS))
+        return Choice(**{**values, "curves": curves, "random": np.array(values["random"], dtype=float)})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

@@ -100,13 +100,21 @@ def test_random_regret_is_exact():
 def test_the_choice_is_remembered_on_disk(tmp_path):
     from portfolio import selection
 
+    def fitted(history):
+        starter = WARM_STARTERS["auto"](seed=0)
+        starter.cache = tmp_path
+        return starter.fit(history)
+
     selection._choices.clear()
-    first = WARM_STARTERS["auto"](seed=0, cache=tmp_path).fit(make())
+    first = fitted(make())
     (file,) = tmp_path.iterdir()
     written = file.stat().st_mtime_ns
     selection._choices.clear()
-    again = WARM_STARTERS["auto"](seed=0, cache=tmp_path).fit(make())
+    again = fitted(make())
     assert again.explain() == first.explain() and again.propose(Target(), 4) == first.propose(Target(), 4)
     assert file.stat().st_mtime_ns == written
-    WARM_STARTERS["auto"](seed=0, cache=tmp_path).fit(make().drop_tasks(["t3"]))
+    fitted(make().drop_tasks(["t3"]))
     assert len(list(tmp_path.iterdir())) == 2
+    selection._choices.clear()
+    file.write_text("{")
+    assert fitted(make()).propose(Target(), 4) == first.propose(Target(), 4)
