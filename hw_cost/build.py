@@ -107,6 +107,7 @@ def build_table(
             "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(kept.seconds + time.monotonic() - started, 1),
             "kind": "quick build" if quick else "full build",
+            "batches": list(device.batches),
             "within_10pct": {kind: round(told["within_10pct"], 3) for kind, told in by_kind.items()},
             "load_at_end": device.now().load,
         },

@@ -62,9 +62,8 @@ def _conv(s: Sizes) -> list[float]:
     weights, blocks = n_in * n_out * window, math.ceil(n_in / TILE)
     filters = math.ceil(n_out / s["groups"] / FILTERS) * s["groups"]
     broadcasts = images * s["taps"] * n_in * filters
-    columns = (
-        images * height * width * n_in * s["groups"] * window
-    )  # the image as a matrix, where that is how it is done
+    is_matrix = window == 1 and stride == 1  # else the image is written as a matrix first, where that is the way
+    columns = 0 if is_matrix else images * height * width * n_in * s["groups"] * window
     calls = rows_read * filters * blocks if n_in > 1 else 0
     return [
         *(1, images, images * n_out, macs, loads, out, out * blocks, inside, calls, calls * groups, weights),
