@@ -24,6 +24,7 @@ IRREGULAR = ("conv", "product", "copy", "pool", "reorder")
 """Kinds whose fits have a residual; the latencies of all others never fall when a size grows."""
 ENOUGH = 24
 """Kernels without which there is no residual."""
+LEAST_SPREAD = 0.02
 BETTER = 0.95
 """Share of the sum's error that a residual must get below."""
 
@@ -88,14 +89,14 @@ def fit_kernels(kind: str, sizes: Sequence[Sizes], latencies_us: np.ndarray, *, 
             missed.append(np.log(np.maximum(predicted, 1e-3) / latencies_us[left_out]))
     spread = _root_mean_square(np.concatenate(missed)) if missed else math.log(2)
     residual = None
-    if kind in IRREGULAR and len(sizes) >= ENOUGH:
+    if kind in IRREGULAR and len(sizes) >= ENOUGH and spread > LEAST_SPREAD:
         residual = Residual.fit(
             np.array([features(kind, s) for s in sizes]), np.log(latencies_us / (quantities @ weights))
         )
         error = _root_mean_square(residual.left_out)
         residual, spread = (residual, error) if error < BETTER * spread else (None, spread)
     largest = tuple(quantities.max(axis=0).tolist())
-    return Fit(kind, tuple(weights.tolist()), max(spread, 0.02), largest, len(sizes), residual)
+    return Fit(kind, tuple(weights.tolist()), max(spread, LEAST_SPREAD), largest, len(sizes), residual)
 
 
 def _relative_nnls(quantities: np.ndarray, latencies: np.ndarray) -> np.ndarray:

@@ -1,5 +1,11 @@
 """Building, resuming, validating and adapting with a plan of a few kernels and lenient rules."""
 
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
 import pytest
 
 import hw_cost.build
@@ -68,6 +74,47 @@ def test_a_build_goes_on_where_it_was_stopped(tiny, tmp_path, monkeypatch):
     table = build_table(time_limit_s=8, resume=path)
     assert kept <= {str(row.kernel) for row in table.rows}
     assert not kept & set(measured)
+
+
+BUILD = """
+import sys
+from hw_cost import build
+from hw_cost.probes import Stream, unary
+stream = Stream("all", 400, lambda: (unary("Gelu", 8 + n, 1) for n in range(400)))
+build.Plan.make = lambda *_, **__: build.Plan([stream], 3, 3)
+build.build_table(time_limit_s=60, resume=sys.argv[1])
+"""
+
+
+def test_a_build_that_is_killed_leaves_a_file_to_go_on_from(tmp_path):
+    path = tmp_path / "part.json"
+    with subprocess.Popen([sys.executable, "-c", BUILD, str(path)], stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 30
+        while not path.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.kill()
+    kept = Progress.resume(Device.here(), path)
+    assert 0 < len(kept.rows) < 400 and kept.reference_us
+
+
+@pytest.mark.slow
+def test_beside_busy_processes_a_build_is_refused_or_its_figures_stand(monkeypatch):
+    probes = [unary("Gelu", 8 * n, 1) for n in range(1, 17)]
+    monkeypatch.setattr(Plan, "make", lambda *_, **__: Plan([Stream("all", 16, lambda: iter(probes))], 3, 3))
+    quiet = {str(row.kernel): row.latency_us for row in build_table(time_limit_s=20).rows}
+    burn = [sys.executable, "-c", "while True: pass"]
+    busy = [subprocess.Popen(burn) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        table = build_table(time_limit_s=20)
+    except TooNoisy as error:
+        assert "too noisy" in str(error)
+    else:
+        ratios = [row.latency_us / quiet[str(row.kernel)] for row in table.rows if str(row.kernel) in quiet]
+        assert 0.9 < float(np.median(ratios)) < 1.1
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
 
 
 def test_a_table_of_another_device_is_not_resumed(tiny, tmp_path):

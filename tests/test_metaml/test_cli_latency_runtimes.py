@@ -12,6 +12,7 @@ from hw_cost.runtimes import RUNTIMES
 from hw_cost.table_format import Correction, Row
 from metaml.cli import cli
 from metaml.errors import UsageError
+from metaml.latency import open_device
 
 
 @pytest.fixture
@@ -105,3 +106,16 @@ def test_every_runtime_can_be_asked_for():
         if parameter.name == "runtime"
     ]
     assert set(offered) == set(RUNTIMES)
+
+
+def test_a_table_without_a_certificate_is_refused_unless_told_otherwise(tmp_path, device_table):
+    path = tmp_path / "uncertified.json"
+    replace(LatencyTable.load(device_table), certificate=None).save(path)
+    with pytest.raises(UsageError, match=r"has no certificate.*validate --certify .*or say --uncertified"):
+        open_device(str(path))
+    assert open_device(str(path), uncertified=True).table.certificate is None
+
+
+def test_only_the_file_of_a_table_is_certified():
+    result = CliRunner().invoke(cli, ["latency", "validate", "--certify", "--any-device"])
+    assert result.exit_code and "--certify needs the file of a table" in str(result.output) + str(result.exception)
