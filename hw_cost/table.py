@@ -120,7 +120,8 @@ class LatencyTable:
     def kernel_cost(self, kernel: Kernel) -> KernelCost:
         """Return the cost of one kernel from its operator's fit, or widely from those of its kind or from all."""
         fit = self._fit("op", kernel.op)
-        if fit is not None and fit.n >= ENOUGH and fit.kind == kernel.kind:
+        enough = fit is not None and (fit.n >= ENOUGH or kernel in self._measured)
+        if fit is not None and enough and fit.kind == kernel.kind:
             excess = fit.excess(kernel.sizes)
             known = "measured" if excess <= 1.5 else "extrapolated"
             return KernelCost(kernel, fit.predict(kernel.sizes), fit.spread + 0.1 * math.log(excess), known)
@@ -148,6 +149,10 @@ class LatencyTable:
                 _fit([row for row in rows if row.kernel.kind == rows[0].kernel.kind]) if rows else None
             )
         return self._fits[of, name]
+
+    @cached_property
+    def _measured(self) -> set[Kernel]:
+        return {row.kernel for row in self.rows}
 
     @cached_property
     def _fits(self) -> dict[tuple[str, str], Fit | None]:

@@ -14,7 +14,7 @@ from hw_cost.table import LatencyTable
 
 PATHS = sorted((Path(hw_cost.__file__).parent / "tables").glob("*.json"))
 TABLES = {path.name: LatencyTable.load(path) for path in PATHS}
-NETWORKS = random_networks(6, seed=77)
+NETWORKS = random_networks(12, seed=77)
 
 
 def ready(table: LatencyTable) -> bool:
