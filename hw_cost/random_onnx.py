@@ -54,6 +54,10 @@ def _constant(operation: Operation, position: int, parameter: Parameter, random:
         values = np.full(shape, -1e6 if position == 1 else 1e6, dtype=_NUMPY.get(dtype, np.float32))
     elif operation.op == "Reshape":
         values = np.array([0 if length == BATCH else length for length in operation.output], dtype=np.int64)
+    elif operation.op == "Sub":
+        values = (values - 1).astype(
+            _NUMPY.get(dtype, np.float32)
+        )  # data centred about 0: else most rows would go the same way in trees
     elif operation.op == "Slice":
         values = np.array([(0, operation.output[-1], len(operation.output) - 1)[position - 1]], dtype=np.int64)
     elif operation.op == "Squeeze" or operation.op == "Unsqueeze":

@@ -25,6 +25,8 @@ IRREGULAR = ("conv", "product", "copy", "pool", "reorder")
 ENOUGH = 24
 """Kernels without which there is no residual."""
 LEAST_SPREAD = 0.02
+ENOUGH_ALONE = 12
+"""Dense kernels on one row without which they are not told from those on several."""
 BETTER = 0.95
 """Share of the sum's error that a residual must get below."""
 
@@ -42,25 +44,31 @@ class Fit:
     """The largest measured value of each quantity: beyond them a prediction is an extrapolation."""
     n: int
     residual: Residual | None = None
+    least_rows: int = 1
+    """A dense kernel on fewer rows counts as one on so many: there were not enough of a row alone for a fit."""
 
     def predict(self, sizes: Sizes) -> float:
         """Return microseconds."""
         total = self._sum(sizes)
-        if self.kind == "dense" and sizes["rows"] > 1:  # the two ways are fitted apart
+        if self.kind == "dense":  # a row alone and several are fitted apart
             total = max(total, self._sum({**sizes, "rows": 1}))
         if self.residual is None:
             return total
         return total * math.exp(float(self.residual.predict(np.array([features(self.kind, sizes)]))[0]))
 
     def _sum(self, sizes: Sizes) -> float:
-        quantities = QUANTITIES[self.kind](sizes)
+        quantities = QUANTITIES[self.kind](_at_least(sizes, self.least_rows))
         return sum(weight * quantity for weight, quantity in zip(self.weights, quantities, strict=True))
 
     def excess(self, sizes: Sizes) -> float:
         """How many times the largest measured quantity is exceeded; 1 within what was measured."""
-        quantities = QUANTITIES[self.kind](sizes)
+        quantities = QUANTITIES[self.kind](_at_least(sizes, self.least_rows))
         ratios = [q / top for q, top, w in zip(quantities, self.largest, self.weights, strict=True) if w and top]
         return max([1.0, *ratios])
+
+
+def _at_least(sizes: Sizes, rows: int) -> Sizes:
+    return {**sizes, "rows": rows} if sizes.get("rows", rows) < rows else sizes
 
 
 def features(kind: str, sizes: Sizes) -> list[float]:
@@ -79,7 +87,9 @@ def fit_kernels(kind: str, sizes: Sequence[Sizes], latencies_us: np.ndarray, *, 
         latencies_us: their latencies, ``(n,)``, positive.
         folds: parts of the cross-validation behind the spread.
     """
-    quantities = np.array([QUANTITIES[kind](s) for s in sizes], dtype=float)
+    alone = sum(s.get("rows") == 1 for s in sizes)
+    least_rows = 2 if kind == "dense" and len(sizes) - alone > 0 and alone < ENOUGH_ALONE else 1
+    quantities = np.array([QUANTITIES[kind](_at_least(s, least_rows)) for s in sizes], dtype=float)
     weights = _relative_nnls(quantities, latencies_us)
     missed = []
     for fold in range(min(folds, len(sizes))):
@@ -96,7 +106,7 @@ def fit_kernels(kind: str, sizes: Sequence[Sizes], latencies_us: np.ndarray, *, 
         error = _root_mean_square(residual.left_out)
         residual, spread = (residual, error) if error < BETTER * spread else (None, spread)
     largest = tuple(quantities.max(axis=0).tolist())
-    return Fit(kind, tuple(weights.tolist()), max(spread, LEAST_SPREAD), largest, len(sizes), residual)
+    return Fit(kind, tuple(weights.tolist()), max(spread, LEAST_SPREAD), largest, len(sizes), residual, least_rows)
 
 
 def _relative_nnls(quantities: np.ndarray, latencies: np.ndarray) -> np.ndarray:
