@@ -86,7 +86,7 @@ def _is_usable(table: LatencyTable) -> bool:
 
 
 def _scales(table: LatencyTable) -> np.ndarray:
-    return np.array([table.correction.scales[group] for group in GROUPS])
+    return np.array([table.correction.scale(group) for group in GROUPS])
 
 
 def _contributions(tables: Sequence[LatencyTable], samples: Sequence[Sample]) -> np.ndarray:
