@@ -39,7 +39,7 @@ def features(table: pd.DataFrame) -> np.ndarray:
     inner = np.where(is_depthwise > 0, 1.0, cin)
     flops, weights = 2 * pixels * cout * inner * k**2, cout * inner * k**2
     moved = h**2 * cin + pixels * cout + weights
-    logs = [np.log(x) for x in (cin, cout, h, k, flops, moved, weights)]
+    logs = [np.log(x) for x in (cin, cout, h, k, flops, moved, weights, pixels, inner * k**2, h**2 * cin)]
     waste = [np.log(np.ceil(x / tile) * tile / x) for tile in TILES for x in (cout, pixels)]
     return np.column_stack([*logs, *waste, s, table["fused"].to_numpy(float), 2 * is_depthwise])
 
