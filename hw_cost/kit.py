@@ -113,7 +113,7 @@ class Kit:
         _require(result.get("format") == RESULT, "it is not the result of a kit")
         _require(result.get("kit") == self.identity, "it is of another kit, or of a kit of another version")
         try:
-            device = replace(Device.from_json(result["device"]), threads=self.threads)
+            device = replace(Device.from_json(result["device"]), threads=self.threads, batches=(1,))
             measured = {name: Measurement(**told) for name, told in result["figures"].items() if "median_ms" in told}
             reference_us = float(result["reference_us"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -132,7 +132,12 @@ class Kit:
             [(table.predict(network.graph), figure.median_ms) for network, figure in pairs["certificate"]]
         )
         kept = ("measured_at", "seconds", "load_at_end", "limits")
-        provenance = {"kind": "kit", "kernels_planned": len(self.probes), **{name: result[name] for name in kept}}
+        provenance = {
+            "kind": "kit",
+            "kernels_planned": len(self.probes),
+            "batches": [1],
+            **{name: result[name] for name in kept},
+        }
         return replace(table, certificate=verdict, provenance=provenance)
 
     def _rows(self, measured: Mapping[str, Measurement]) -> Iterator[Row]:
