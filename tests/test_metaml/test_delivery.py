@@ -1,0 +1,58 @@
+"""Which of several finished models is delivered, told from their measured latencies."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from hw_cost import Measurement
+from metaml.delivery import Delivered, Finisher, pareto
+from metaml.run_folder import RunFolder
+from metaml.trial import Trial
+
+
+@dataclass(frozen=True)
+class Here:
+    """A device that is this machine."""
+
+    is_here: bool = True
+
+
+class Measured(Finisher):
+    """Finds its models trained and measured already: trial number -> milliseconds."""
+
+    def __init__(self, folder, limit_ms, latencies):
+        super().__init__(None, folder, {}, Here(), limit_ms=limit_ms, batch=1, seed=0)
+        self.latencies = latencies
+
+    def _finish(self, trial, seconds):
+        path = self._folder.candidate(trial.number)
+        path.write_bytes(b"%d" % trial.number)
+        ms = self.latencies[trial.number]
+        return Delivered(trial, path, Measurement(ms, ms, ms, ms, 0.01, 9, 99, 0, 1.0), is_refit=True)
+
+
+def trials(errors):
+    return [Trial(i, {"x": i}, "smac", "ok", error=error, latency_ms=1.0 + i) for i, error in enumerate(errors)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "latencies", "chosen", "said"),
+    [
+        (None, [3.0, 1.0, 2.0], 0, []),
+        (2.5, [3.0, 1.0, 2.0], 1, ["above"]),
+        (2.5, [2.49, 2.0, 1.0], 1, ["hardly below"]),
+        (2.5, [2.49, 3.0, 2.48], 0, ["hardly below", "above", "hardly below", "none stays clearly below"]),
+        (0.5, [3.0, 2.0, 1.0], 2, ["above", "above", "above"]),
+    ],
+)
+def test_the_best_that_stays_clearly_below_the_limit_is_delivered(tmp_path, limit, latencies, chosen, said):
+    finisher = Measured(RunFolder.create(tmp_path / "run", "t", {}), limit, latencies)
+    model = finisher.deliver(trials([0.1, 0.2, 0.3]), lambda: 100.0)
+    assert model.trial.number == chosen
+    assert (tmp_path / "run" / "model.onnx").read_bytes() == b"%d" % chosen
+    assert len(finisher.notes) == len(said)
+    assert all(words in note for words, note in zip(said, finisher.notes, strict=True))
+
+
+def test_the_pareto_front_is_what_nothing_beats_in_both():
+    assert [trial.number for trial in pareto(trials([0.3, 0.3, 0.1, 0.2]))] == [0, 2]
