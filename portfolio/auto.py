@@ -53,7 +53,7 @@ class Auto(WarmStarter):
         copies = len(np.unique(table.families)) < len(table.tasks)
         chains = [
             partial(Chain, seed=self.seed, calibration=calibration, similar=similar, by_family=by_family)
-            for similar in ((True, False) if table.feature_names else (False,))
+            for similar in ((False, True) if table.feature_names else (False,))
             for by_family in ((False, True) if copies else (True,))
         ]
         makers: list[Callable[[], WarmStarter]] = [*chains, partial(GreedyPortfolio, seed=self.seed)]
