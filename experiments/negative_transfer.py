@@ -98,9 +98,9 @@ def search(context: Context, evaluator: Evaluator, seed: int, trials: int, done:
 
 def compare(table: str, seed: int, trials: int) -> pd.DataFrame:
     """Return the best error of every kind of history on one table: columns ``kind, table, seed, after, error``."""
-    path = next(file for file in sorted(TABLES.iterdir()) if file.name.split(".")[0] == table)
+    entry = pd.read_csv(TABLES / "manifest.csv").set_index("name").loc[table]
     request = SearchRequest(seed=seed, warm_start="cold")
-    context = prepare(request, load_task(path, None), None, open_device("cpu"))
+    context = prepare(request, load_task(TABLES / str(entry["file"]), str(entry["target"])), None, open_device("cpu"))
     evaluator = Evaluator(context.task, context.splits, context.metric)
     past = load_default_history().drop_families([context.task.fingerprint])
     done: dict[str, Trial] = {}
@@ -130,7 +130,7 @@ def summarise(results: pd.DataFrame, draws: int = 2000) -> pd.DataFrame:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", nargs="+", help="names of files in METAML_DATA/tabular, without their suffix")
+    parser.add_argument("tables", nargs="+", help="names in METAML_DATA/tabular/manifest.csv")
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, help="CSV to which results are appended: a run can be done in parts")
