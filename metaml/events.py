@@ -26,6 +26,9 @@ class Progress:
 class Listener:
     """Hears of a search's progress; this one does nothing with it."""
 
+    stop_asked = False
+    """Set it to True to end the search with the best so far, as Ctrl-C does."""
+
     def message(self, text: str) -> None:
         """One sentence for the user."""
 

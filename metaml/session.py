@@ -67,9 +67,15 @@ class Session:
             proposer.observe(trial)
 
     def run(self) -> None:
-        """Run trials until the time is up, the number of trials is reached, or nothing is left to try."""
+        """Run trials until the time is up, the number of trials is reached, or nothing is left to try.
+
+        Raises:
+            KeyboardInterrupt: on Ctrl-C, or when the listener asked to stop.
+        """
         exhausted = False
         while not exhausted or self._running:
+            if self._listener.stop_asked:
+                raise KeyboardInterrupt
             while not exhausted and self._may_start():
                 exhausted = not self._start_next()
             if not self._running:

@@ -14,6 +14,7 @@ from metaml.cli.output import print_json, process_start, settings
 
 if TYPE_CHECKING:
     from metaml.automl import SearchResult
+    from metaml.events import Listener
 
 
 @click.command()
@@ -45,8 +46,9 @@ def search(ctx: click.Context, /, **arguments: Any) -> None:
     from metaml.automl import search as run_search  # torch and SMAC take seconds
     from metaml.cli.live import make_listener
 
-    _end_gently_on_sigterm()
-    result = run_search(task, store=store, listener=make_listener(), started=started, **arguments)
+    listener = make_listener()
+    _end_gently(listener)
+    result = run_search(task, store=store, listener=listener, started=started, **arguments)
     _print(result, as_json=as_json)
     ctx.exit(130 if result.was_interrupted else 0)
 
@@ -65,8 +67,9 @@ def resume(ctx: click.Context, /, run: Path, time_limit: float | None, as_json: 
     from metaml.automl import resume as run_resume
     from metaml.cli.live import make_listener
 
-    _end_gently_on_sigterm()
-    result = run_resume(run, time_limit=time_limit, listener=make_listener(), started=process_start())
+    listener = make_listener()
+    _end_gently(listener)
+    result = run_resume(run, time_limit=time_limit, listener=listener, started=process_start())
     _print(result, as_json=as_json)
     ctx.exit(130 if result.was_interrupted else 0)
 
@@ -114,10 +117,15 @@ def print_answer(summary: dict[str, Any]) -> None:
         click.echo(f"{'note':>12s}  {note}")
 
 
-def _end_gently_on_sigterm() -> None:
-    """Treat SIGTERM like Ctrl-C: the best so far is delivered."""
+def _end_gently(listener: Listener) -> None:
+    """Deliver the best so far on Ctrl-C and on SIGTERM.
+
+    The listener is told as well: libraries that pass over every exception while they are imported lose the first.
+    """
 
     def interrupt(*_: object) -> None:
+        listener.stop_asked = True
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)

@@ -14,6 +14,7 @@ import pytest
 
 import metaml
 from metaml.errors import UsageError
+from metaml.events import Listener
 from metaml.run_folder import RunFolder
 from metaml.store import Store
 from tests.conftest import mixed_table
@@ -105,3 +106,21 @@ def test_little_time_still_gives_a_model(table_file, device_table, tmp_path):
     )
     assert any(trial["configuration"]["family"] == "linear" for trial in result.summary["trials"])
     assert result.model_path.exists()
+
+
+def test_a_listener_can_stop_a_search(table_file, device_table, tmp_path):
+    class Enough(Listener):
+        def progress(self, progress):
+            self.stop_asked = progress.n_trials >= 2 and progress.best is not None
+
+    listener = Enough()
+    result = metaml.search(
+        table_file,
+        target="label",
+        device=device_table,
+        time_limit=60,
+        store=False,
+        out=tmp_path / "r",
+        listener=listener,
+    )
+    assert result.was_interrupted and result.model_path.exists() and result.summary["seconds"] < 50
