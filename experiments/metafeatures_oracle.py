@@ -2,8 +2,8 @@
 
 pymfe is no dependency of this project. Run this in an environment of its own, with the project's scikit-learn:
 
-    python -m venv /tmp/oracle && /tmp/oracle/bin/pip install pymfe==0.4.4 scikit-learn==1.9.1 pandas
-    PYTHONPATH=. /tmp/oracle/bin/python -m experiments.metafeatures_oracle tests/assets/pymfe_oracle.json
+    python -m venv oracle && oracle/bin/pip install pymfe==0.4.4 scikit-learn==1.9.1 pandas
+    PYTHONPATH=. oracle/bin/python -m experiments.metafeatures_oracle tests/assets/pymfe_oracle.json
 
 The file holds results only. Two settings differ from pymfe's defaults. Categorical columns are not turned into numbers,
 because here statistics are of numeric columns only. And the 1e-8 that pymfe adds to each cell of a contingency table,

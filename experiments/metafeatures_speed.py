@@ -2,7 +2,7 @@
 
 pymfe is no dependency of this project. Run this in an environment that has it (see `metafeatures_oracle`):
 
-    OMP_NUM_THREADS=1 PYTHONPATH=. /tmp/oracle/bin/python -m experiments.metafeatures_speed
+    OMP_NUM_THREADS=1 PYTHONPATH=. oracle/bin/python -m experiments.metafeatures_speed
 
 Without pymfe only the growth is measured. Times are the smallest of three; the ratio is of times taken in turns, in the
 same process, for the same groups of features. Both get the same data frame and its target.
