@@ -1,10 +1,12 @@
 """What bounds a kernel, under roofs that the test makes up, and the roofs of this machine."""
 
 import json
+from contextlib import contextmanager
 
 import pytest
 from click.testing import CliRunner
 
+from hw_cost.bench import TooNoisy
 from hw_cost.roofline import Roofs, measure_roofs, place
 from hw_cost.roofline_figure import draw
 from metaml.cli.latency import latency
@@ -46,8 +48,18 @@ def test_kernels_of_unknown_work_have_no_place():
     assert place([row("Call", 4.0, inputs=1, strings=0)], ROOFS) == []
 
 
+@contextmanager
+def skipped_when_noisy():
+    """A measurement that is refused because the machine is busy is no failure."""
+    try:
+        yield
+    except TooNoisy as error:
+        pytest.skip(f"this machine is too busy to be measured: {error}")
+
+
 def test_this_machine_has_roofs():
-    roofs = measure_roofs(make_table().rows, time_limit_s=1)
+    with skipped_when_noisy():
+        roofs = measure_roofs(make_table().rows, time_limit_s=5)
     assert roofs.peak_flops > 1e8
     assert all(speed > 1e7 for _, speed in roofs.bandwidths)
     assert list(roofs.bandwidths) == sorted(roofs.bandwidths)
@@ -62,8 +74,9 @@ def test_a_figure_is_drawn(tmp_path, suffix):
 
 def test_the_command_tells_and_draws(tmp_path):
     make_table().save(tmp_path / "table.json")
-    arguments = ["roofline", "--table", str(tmp_path / "table.json"), "--time", "1s", "--json"]
-    answer = json.loads(CliRunner().invoke(latency, arguments, catch_exceptions=False).stdout)
+    arguments = ["roofline", "--table", str(tmp_path / "table.json"), "--time", "4s", "--json"]
+    with skipped_when_noisy():
+        answer = json.loads(CliRunner().invoke(latency, arguments, catch_exceptions=False).stdout)
     assert {kernel["bound"] for kernel in answer["kernels"]} <= {"compute", "memory", "overhead"}
-    with pytest.raises(UsageError, match=r"roof\.nonsense"):
+    with skipped_when_noisy(), pytest.raises(UsageError, match=r"roof\.nonsense"):
         CliRunner().invoke(latency, [*arguments, "--out", str(tmp_path / "roof.nonsense")], catch_exceptions=False)
