@@ -307,8 +307,7 @@ class _Run:
         if earlier is not None:
             return earlier.run_id
         store.add_task(task_record(task))
-        store.add_metafeatures(task.fingerprint, context.metafeatures, metafeatures.VERSION)
-        remember(store, task)
+        remember(store, task, {metafeatures.VERSION: context.metafeatures})
         run_id = uuid4().hex
         store.add_run(
             RunRecord(

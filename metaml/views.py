@@ -55,17 +55,26 @@ def task_record(task: Task, *, name: str | None = None, group: str | None = None
     )
 
 
-def remember(store: Store, task: Task) -> Vectors:
+def remember(store: Store, task: Task, fresh: Mapping[str, pd.Series[float]] | None = None) -> Vectors:
     """Return the vectors of a task by all measures: those that the store has, and the others, which it is given now.
 
-    The task joins the store if it was not there. A store that cannot be written is no reason to fail.
+    The task joins the store if it was not there. A vector that ran out of time is not kept. A store that cannot be
+    written is no reason to fail.
+
+    Args:
+        store: Where vectors are kept.
+        task: What they are of.
+        fresh: Vectors that were computed already, by version.
     """
     vectors = store.metafeatures_of(task.fingerprint)
-    missing = [version for version in _COMPUTE if version not in vectors]
-    if not missing:
+    computed = {version: vector for version, vector in (fresh or {}).items() if version not in vectors}
+    missing = [version for version in _COMPUTE if version not in vectors and version not in computed]
+    if missing:
+        table = _table(task)
+        found = {version: _computed(version, task, table) for version in missing}
+        computed |= {version: vector for version, vector in found.items() if vector is not None}
+    if not computed:
         return vectors
-    table = _table(task)
-    computed = {version: vector for version in missing if (vector := _computed(version, task, table)) is not None}
     lasting = {version: vector for version, vector in computed.items() if not vector.attrs.get("unfinished")}
     try:
         store.add_task(task_record(task))

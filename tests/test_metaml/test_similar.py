@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-import metafeatures
+from metafeatures import VERSION
 from metaml.cli import cli
 from metaml.cli.metafeatures import MEASURES as NAMES
 from metaml.data import make_task
@@ -61,9 +61,18 @@ class TestTheStoreRemembers:
         task, marked = task_of(), pd.Series({"nr_inst": -1.0})
         with Store.open(tmp_path / "s.sqlite") as store:
             store.add_task(task_record(task))
-            store.add_metafeatures(task.fingerprint, marked, metafeatures.VERSION)
+            store.add_metafeatures(task.fingerprint, marked, VERSION)
             pd.testing.assert_series_equal(describe_task(task, store=store), marked)
-            pd.testing.assert_series_equal(remember(store, task)[metafeatures.VERSION], marked)
+            pd.testing.assert_series_equal(remember(store, task)[VERSION], marked)
+
+    def test_what_is_given_is_not_computed_again_and_kept_only_when_complete(self, tmp_path):
+        task, whole = task_of(), pd.Series({"nr_inst": -1.0})
+        cut = whole.copy()
+        cut.attrs["unfinished"] = ["landmarking"]
+        for vector, kept in ((cut, False), (whole, True)):
+            with Store.open(tmp_path / f"{kept}.sqlite") as store:
+                pd.testing.assert_series_equal(remember(store, task, {VERSION: vector})[VERSION], vector)
+                assert (VERSION in store.metafeatures_of(task.fingerprint)) is kept
 
     def test_a_store_that_cannot_be_written_is_no_hindrance(self, store):
         with Store.open(store.location, read_only=True) as closed:
