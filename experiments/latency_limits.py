@@ -19,9 +19,8 @@ import pandas as pd
 
 from hw_cost import Measurement, TooNoisy, measure_latency
 from metaml import search
-from metaml.data import Task, encode_columns, load_task
+from metaml.data import Task, load_task
 from metaml.errors import MetamlError
-from metaml.predictor import Predictor
 
 LIMITS_MS = (0.006, 0.008, 0.01, 0.015, 0.03, 0.06)
 BATCHES = (1, 1, 1, 32)
@@ -85,11 +84,8 @@ def run(seed: int, tables: tuple[Path, ...], *, seconds: float, trials: int) -> 
 
 def measure_again(model: Path, task: Task, batch: int) -> Measurement:
     """Measure a delivered model on the rows of its task."""
-    names = ("numeric", "categorical")
-    columns = encode_columns(task.X, Predictor(model).columns)
     n = 64 * batch
-    rows = {name: np.resize(part[:n], (n, part.shape[1])) for name, part in zip(names, columns, strict=True)}
-    feeds = {name: part for name, part in rows.items() if part.size}
+    feeds = {name: np.resize(part[:n], (n, *part.shape[1:])) for name, part in task.inputs.items() if part.size}
     return measure_latency(model, batch=batch, feeds=feeds, time_limit_s=2.0, seed=1)
 
 

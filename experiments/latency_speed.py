@@ -10,20 +10,20 @@ import time
 
 import numpy as np
 
-from metaml.data import encode_columns, load_task
-from metaml.evaluation import network_shape
+from metaml.data import load_task
 from metaml.latency import LatencyModel, open_device
-from metaml.preprocessing import Preprocessor
-from metaml.space import sample_configurations
+from metaml.preprocessing import TablePreprocessor
+from metaml.space import SPACES
 
 
 def seconds(table: str, n: int, seed: int = 0) -> np.ndarray:
     """Return the wall time of the prediction of each of `n` random configurations, ``(n,)``."""
     task = load_task("sklearn:breast_cancer", None)
-    preprocessor = Preprocessor.fit(*encode_columns(task.X, task.columns))
-    model = LatencyModel(open_device(table, uncertified=True), preprocessor, network_shape(preprocessor, task))
+    preprocessor = TablePreprocessor.fit(task.inputs)
+    shape = preprocessor.shape(task.n_outputs, is_regression=False)
+    model = LatencyModel(open_device(table, uncertified=True), preprocessor, shape)
     times = []
-    for configuration in sample_configurations(n, seed=seed):
+    for configuration in SPACES["tabular"].sample(n, seed=seed):
         start = time.perf_counter()
         model.predict(configuration)
         times.append(time.perf_counter() - start)

@@ -14,7 +14,7 @@ from experiments.metafeatures_oracle import DATA
 from metafeatures.similarity import TaskView, class_normals, cloud_of, dataset2vec
 from metafeatures.target import TaskType
 from metaml.collect import read_manifest
-from metaml.data import load_task
+from metaml.data import TableTask, load_task
 from portfolio.shipped import DEFAULT_FOLDER, load_default_history
 
 GRIDS = DATA / "meta" / "dataset2vec_mlp"
@@ -54,6 +54,7 @@ def own_history() -> Past:
     for name in errors.index:
         task = load_task(str(entries[name].path), entries[name].target, type=entries[name].type)
         kind: TaskType = "regression" if task.type == "regression" else "classification"
+        assert isinstance(task, TableTask)
         views[name] = view_of(task.X, pd.Series(task.y), kind, name)
     return Past("own", views, (errors,), dict(zip(tasks["name"], tasks["family"], strict=True)))
 

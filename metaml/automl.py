@@ -35,7 +35,6 @@ from metaml.request import SearchRequest
 from metaml.run_folder import RunFolder
 from metaml.runners import Assignment, WorkerPool
 from metaml.session import Session
-from metaml.space import SPACE_VERSION
 from metaml.store import Recorder, RunRecord, Store, default_store_url
 from metaml.trial import Trial
 from metaml.views import remember, task_record
@@ -260,7 +259,7 @@ class _Run:
 
     def _run_and_deliver(self, session: Session, log: Logbook, context: Context) -> SearchResult:
         request = self._request
-        title = f"{self._task.name}: {self._task.type}, {len(self._task.y)} rows, {len(self._task.columns)} columns"
+        title = f"{self._task.name}: {self._task.type}, {len(self._task.y)} rows, {self._task.n_features} columns"
         self._listener.message(_remembers(context))
         self._listener.started(title, request.time_limit)
         try:
@@ -278,7 +277,7 @@ class _Run:
         finisher = Finisher(
             self._pool,
             self._folder,
-            context.rows,
+            self._task.inputs,
             context.device,
             limit_ms=request.max_latency_ms,
             batch=request.batch,
@@ -313,7 +312,7 @@ class _Run:
             RunRecord(
                 run_id,
                 task.fingerprint,
-                SPACE_VERSION,
+                context.space.version,
                 context.metric.name,
                 device=device,
                 seed=self._request.seed,
@@ -414,7 +413,7 @@ def _describe_task(task: Task, context: Context) -> dict[str, Any]:
         "type": task.type,
         "target": task.target,
         "rows": len(task.y),
-        "columns": len(task.columns),
+        "columns": task.n_features,
         "classes": len(task.classes),
         "metric": context.metric.name,
         "validation": f"{len(context.splits)}-fold cross-validation" if len(context.splits) > 1 else "holdout",

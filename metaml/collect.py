@@ -17,13 +17,16 @@ from metaml.errors import DataError, UsageError
 from metaml.history import history_from_store
 from metaml.metrics import metric_for
 from metaml.runners import Assignment, Job, WorkerPool
-from metaml.space import SPACE_VERSION, default_configurations, sample_configurations
+from metaml.space import SPACES
 from metaml.store import RunRecord, Store
 from metaml.trial import Configuration, Trial, configuration_id
 from metaml.views import remember, task_record
 from portfolio import save_history
 
 logger = logging.getLogger("metaml")
+
+SPACE = SPACES["tabular"]
+"""Histories are of tables."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,8 @@ def choose_tasks(entries: Sequence[TaskEntry], n: int, *, max_rows: int) -> list
 
 def choose_configurations(n: int, *, seed: int = 0) -> list[Configuration]:
     """Return the families' defaults and random configurations, at most `n` in all, every family equally often."""
-    defaults = default_configurations()
-    wanted = (defaults + sample_configurations(max(0, n - len(defaults)), seed))[:n]
+    defaults = SPACE.defaults()
+    wanted = (defaults + SPACE.sample(max(0, n - len(defaults)), seed))[:n]
     return list({configuration_id(configuration): configuration for configuration in wanted}.values())
 
 
@@ -158,16 +161,16 @@ def _evaluate(task: Task, configurations: dict[int, Configuration], plan: Plan, 
 
 def _register(entry: TaskEntry, task: Task, store: Store, seed: int) -> str:
     """Write the task and its run into the store, once; return the run's id."""
-    run_id = f"collect-{SPACE_VERSION}-{task.fingerprint}-{seed}"
+    run_id = f"collect-{SPACE.version}-{task.fingerprint}-{seed}"
     store.add_task(task_record(task, name=entry.name, group=entry.family))
     remember(store, task)
-    store.add_run(RunRecord(run_id, task.fingerprint, SPACE_VERSION, metric_for(task.type).name, seed=seed))
+    store.add_run(RunRecord(run_id, task.fingerprint, SPACE.version, metric_for(task.type).name, seed=seed))
     return run_id
 
 
 def publish_history(store: Store, folder: Path) -> tuple[int, int]:
     """Write the store's results of the current space as a history folder; return its (tasks, configurations)."""
-    history = history_from_store(store, space=SPACE_VERSION, metafeatures_version=metafeatures.VERSION)
+    history = history_from_store(store, space=SPACE.version, metafeatures_version=metafeatures.VERSION)
     names = store.tasks()["name"]
     save_history(history, folder, names=names)
     n_tasks, n_configurations = history.errors.shape

@@ -5,24 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import platformdirs
 
 import metafeatures
-from metaml.data import Split, Task, encode_columns, make_splits
-from metaml.evaluation import network_shape
+from metaml.data import Split, Task, make_splits
 from metaml.history import history_from_store
 from metaml.latency import DeviceTable, LatencyModel
 from metaml.metrics import Metric, metric_for
-from metaml.models import NetworkShape
-from metaml.preprocessing import Preprocessor
+from metaml.preprocessing import PREPROCESSORS
 from metaml.proposals import LatencyLimit, Proposer
 from metaml.request import SearchRequest
-from metaml.space import SPACE_VERSION, build_space
+from metaml.space import SPACES, SearchSpace
 from metaml.store import Store
 from metaml.trial import Configuration
-from metaml.tuner import Tuner
 from metaml.views import describe_task
 from portfolio import WARM_STARTERS, History, WarmStarter, load_default_history
 
@@ -38,11 +34,13 @@ class Context:
     history: History
     starter: WarmStarter
     """Fitted on `history`."""
-    shape: NetworkShape
     device: DeviceTable
     latency: LatencyModel
-    rows: dict[str, np.ndarray]
-    """Raw ``numeric`` and ``categorical`` columns of the whole task."""
+
+    @property
+    def space(self) -> SearchSpace:
+        """What is searched."""
+        return SPACES[self.task.modality]
 
     def latency_limit(self, limit_ms: float | None) -> LatencyLimit:
         """Return what rejects configurations before training."""
@@ -60,7 +58,7 @@ class Context:
             self.starter,
             self.history,
             self.metafeatures,
-            lambda: Tuner(build_space(request.seed), seed=request.seed),
+            self.space,
             self.latency_limit(request.max_latency_ms),
             seed=request.seed,
         )
@@ -79,10 +77,9 @@ def prepare(request: SearchRequest, task: Task, store: Store | None, device: Dev
         UsageError: the metric does not fit.
     """
     metric = metric_for(task.type, request.metric)
-    numeric, categorical = encode_columns(task.X, task.columns)
-    preprocessor = Preprocessor.fit(numeric, categorical)
-    shape = network_shape(preprocessor, task)
-    history = remembered(store, exclude=task.fingerprint)
+    preprocessor = PREPROCESSORS[task.modality].fit(task.inputs)
+    shape = preprocessor.shape(task.n_outputs, is_regression=task.type == "regression")
+    history = remembered(store, SPACES[task.modality], exclude=task.fingerprint)
     starter = WARM_STARTERS[request.warm_start](seed=request.seed)
     starter.cache = Path(platformdirs.user_cache_dir("metaml")) / "warm-start"
     return Context(
@@ -92,17 +89,15 @@ def prepare(request: SearchRequest, task: Task, store: Store | None, device: Dev
         metafeatures=describe_task(task, store=store),
         history=history,
         starter=starter.fit(history),
-        shape=shape,
         device=device,
         latency=LatencyModel(device, preprocessor, shape, batch=request.batch),
-        rows={"numeric": numeric, "categorical": categorical},
     )
 
 
-def remembered(store: Store | None, *, exclude: str) -> History:
-    """Return the default history and the store's, without the task `exclude`; the store's results win."""
+def remembered(store: Store | None, space: SearchSpace, *, exclude: str) -> History:
+    """Return the default history and the store's of a space, without the task `exclude`; the store's results win."""
     history = load_default_history().drop_tasks([exclude])
     if store is None:
         return history
-    own = history_from_store(store, space=SPACE_VERSION, exclude=[exclude], metafeatures_version=metafeatures.VERSION)
+    own = history_from_store(store, space=space.version, exclude=[exclude], metafeatures_version=metafeatures.VERSION)
     return history.merge(own)

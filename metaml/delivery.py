@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from hw_cost import Measurement
+from metaml.data import RawInputs
 from metaml.latency import MEASURE_SECONDS, DeviceTable, measure_model
 from metaml.run_folder import RunFolder
 from metaml.runners import Job, WorkerPool
@@ -57,7 +56,7 @@ class Finisher:
     Args:
         pool: idle workers.
         folder: where the models go.
-        rows: raw ``numeric`` and ``categorical`` columns to measure with.
+        rows: raw inputs to measure with.
         device: what the models are measured for.
         limit_ms: the latency limit, or None.
         batch: rows of one prediction.
@@ -68,7 +67,7 @@ class Finisher:
         self,
         pool: WorkerPool,
         folder: RunFolder,
-        rows: Mapping[str, np.ndarray],
+        rows: RawInputs,
         device: DeviceTable,
         *,
         limit_ms: float | None,

@@ -13,17 +13,16 @@ import numpy as np
 
 from hw_cost.graph import OpGraph
 from hw_cost.ops import flops
-from metaml.data import Split, Task, encode_columns, subsample
+from metaml.data import RawInputs, Split, Task, subsample
 from metaml.metrics import Metric, constant_prediction, evaluate_prediction, normalised_error
-from metaml.models import FAMILIES, NetworkShape
-from metaml.preprocessing import Features, Preprocessor
+from metaml.preprocessing import PREPROCESSORS, Features, Preprocessor
 from metaml.training import Model, fit_model
 from metaml.trial import Configuration
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A fitted preprocessor and model: from raw columns to predictions."""
+    """A fitted preprocessor and model: from raw rows to predictions."""
 
     preprocessor: Preprocessor
     model: Model
@@ -31,21 +30,14 @@ class Pipeline:
     """Mean of a regression target; predictions are ``center + scale * values``."""
     scale: float = 1.0
 
-    def predict(self, numeric: np.ndarray, categorical: np.ndarray) -> np.ndarray:
-        """Return probabilities ``(n, k)`` or values ``(n,)`` of raw columns (see `metaml.data.encode_columns`)."""
-        return self.predict_features(self.preprocessor.transform(numeric, categorical))
+    def predict(self, inputs: RawInputs) -> np.ndarray:
+        """Return probabilities ``(n, k)`` or values ``(n,)`` of raw rows, as ``Task.inputs`` has them."""
+        return self.predict_features(self.preprocessor.transform(inputs))
 
     def predict_features(self, features: Features) -> np.ndarray:
         """Return probabilities ``(n, k)`` or values ``(n,)`` of preprocessed rows."""
         scores = self.model.scores(features)
         return self.center + self.scale * scores if self.model.shape.is_regression else scores
-
-
-def network_shape(preprocessor: Preprocessor, task: Task) -> NetworkShape:
-    """Return what a model sees of `task` behind `preprocessor`."""
-    is_regression = task.type == "regression"
-    n_outputs = 1 if is_regression else len(task.classes)
-    return NetworkShape(preprocessor.n_numeric, preprocessor.cardinalities, n_outputs, is_regression)
 
 
 class PrunedError(Exception):
@@ -87,7 +79,7 @@ class Evaluator:
 
     def __init__(self, task: Task, splits: Sequence[Split], metric: Metric) -> None:
         self.task, self.splits, self.metric = task, splits, metric
-        self.numeric, self.categorical = encode_columns(task.X, task.columns)
+        self._preprocessing = PREPROCESSORS[task.modality]
 
     @cached_property
     def folds(self) -> list[_Fold]:
@@ -96,8 +88,8 @@ class Evaluator:
 
     @cached_property
     def _everything(self) -> tuple[Preprocessor, Features]:
-        preprocessor = Preprocessor.fit(self.numeric, self.categorical)
-        return preprocessor, preprocessor.transform(self.numeric, self.categorical)
+        preprocessor = self._preprocessing.fit(self.task.inputs)
+        return preprocessor, preprocessor.transform(self.task.inputs)
 
     def evaluate(
         self,
@@ -157,14 +149,14 @@ class Evaluator:
         return self._fit(preprocessor, features, self.task.y, config, seed, seconds)
 
     def _fold(self, split: Split) -> _Fold:
-        train, valid = split.train, split.valid
-        preprocessor = Preprocessor.fit(self.numeric[train], self.categorical[train])
+        train, valid = (take_rows(self.task.inputs, rows) for rows in (split.train, split.valid))
+        preprocessor = self._preprocessing.fit(train)
         return _Fold(
             preprocessor,
-            preprocessor.transform(self.numeric[train], self.categorical[train]),
-            preprocessor.transform(self.numeric[valid], self.categorical[valid]),
-            self.task.y[train],
-            self.task.y[valid],
+            preprocessor.transform(train),
+            preprocessor.transform(valid),
+            self.task.y[split.train],
+            self.task.y[split.valid],
         )
 
     def _fit_fold(self, fold: _Fold, config: Configuration, budget: float, seed: int, seconds: float) -> Pipeline:
@@ -183,7 +175,7 @@ class Evaluator:
         seed: int,
         seconds: float,
     ) -> Pipeline:
-        shape = network_shape(preprocessor, self.task)
+        shape = preprocessor.shape(self.task.n_outputs, is_regression=self.task.type == "regression")
         if not shape.is_regression:
             return Pipeline(preprocessor, fit_model(config, shape, features, y, seed=seed, seconds=seconds))
         center, scale = float(y.mean()), float(y.std()) or 1.0
@@ -191,9 +183,9 @@ class Evaluator:
         return Pipeline(preprocessor, model, center, scale)
 
 
-def foreseen_graph(config: Configuration, shape: NetworkShape) -> OpGraph:
-    """Return the graph that a configuration will have, known before it is trained."""
-    return FAMILIES[config["family"]].graph(config, shape)
+def take_rows(inputs: RawInputs, rows: np.ndarray | slice) -> RawInputs:
+    """Return some rows of raw inputs."""
+    return {name: array[rows] for name, array in inputs.items()}
 
 
 def _n_trained(graph: OpGraph) -> int:

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from hw_cost.graph import BATCH, OpGraph, Parameter
 from hw_cost.onnx_writer import to_model
-from metaml.data import Task
+from metaml.data import RawInputs, Task
 from metaml.errors import MetamlError
 from metaml.evaluation import Pipeline
 from metaml.models import FAMILIES, NetworkShape, Tensors
@@ -32,8 +32,7 @@ class ParityError(MetamlError):
 def deployed_graph(config: Configuration, preprocessor: Preprocessor, shape: NetworkShape) -> OpGraph:
     """Return the whole network that would be deployed, known before training: what latency is predicted for."""
     graph = OpGraph()
-    numeric, codes = preprocessor.emit(graph)
-    scores = FAMILIES[config["family"]].emit(graph, numeric, codes, config, shape)
+    scores = FAMILIES[config["family"]].emit(graph, preprocessor.emit(graph), config, shape)
     _emit_tail(graph, scores, shape)
     return graph
 
@@ -41,24 +40,21 @@ def deployed_graph(config: Configuration, preprocessor: Preprocessor, shape: Net
 def to_onnx(pipeline: Pipeline, task: Task) -> onnx.ModelProto:
     """Return a pipeline as an ONNX model.
 
-    Inputs are ``numeric``, double ``(n, d_num)``, and ``categorical``, string ``(n, d_cat)`` (one of them is absent
-    when the task has no such columns), as `metaml.data.encode_columns` makes them. The output is
+    Inputs are those of ``Task.inputs``: of a table ``numeric``, double ``(n, d_num)``, and ``categorical``, string
+    ``(n, d_cat)`` (one of them is absent when the task has no such columns). The output is
     ``probabilities``, float ``(n, k)``, or ``values``, float ``(n, 1)``. A JSON description lies in the metadata.
     """
     shape, preprocessor = pipeline.model.shape, pipeline.preprocessor
     exported = pipeline.model.export()
     graph = OpGraph()
-    numeric, codes = preprocessor.emit(graph)
-    scores = _append(graph, exported.graph, {"numeric_features": numeric, "codes": codes})
+    scores = _append(graph, exported.graph, preprocessor.emit(graph))
     _emit_tail(graph, scores, shape)
     tail: Tensors = {
         "target_scale": np.array(pipeline.scale, np.float32),
         "target_center": np.array(pipeline.center, np.float32),
     }
     tensors = preprocessor.tensors() | exported.tensors | tail
-    words, entries = preprocessor.dictionary()
-    encoder = {"keys_strings": words, "values_int64s": entries, "default_int64": len(words)}
-    long_attributes = {"LabelEncoder": encoder, "TreeEnsembleRegressor": exported.attributes}
+    long_attributes = {**preprocessor.long_attributes(), "TreeEnsembleRegressor": exported.attributes}
     attributes = {name: long_attributes.get(data["operation"].op, {}) for name, data in _operations(graph)}
     last = list(graph.network.nodes)[-1]
     name = "values" if shape.is_regression else "probabilities"
@@ -76,24 +72,19 @@ def describe_model(task: Task) -> dict[str, Any]:
         "type": task.type,
         "target": task.target,
         "classes": list(task.classes),
-        "columns": [{"name": column.name, "kind": column.kind} for column in task.columns],
-        "inputs": {
-            "numeric": [column.name for column in task.columns if column.kind != "categorical"],
-            "categorical": [column.name for column in task.columns if column.kind == "categorical"],
-        },
+        **task.describe_inputs(),
     }
 
 
-def check_parity(model: bytes, pipeline: Pipeline, numeric: np.ndarray, categorical: np.ndarray) -> float:
+def check_parity(model: bytes, pipeline: Pipeline, inputs: RawInputs) -> float:
     """Return the largest difference between the file's and the pipeline's predictions on raw rows.
 
     Raises:
         ParityError: it is above `TOLERANCE`.
     """
     session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
-    feeds = {"numeric": numeric, "categorical": categorical}
-    outputs = session.run(None, {node.name: feeds[node.name] for node in session.get_inputs()})[0]
-    expected = pipeline.predict(numeric, categorical).reshape(outputs.shape)
+    outputs = session.run(None, {node.name: inputs[node.name] for node in session.get_inputs()})[0]
+    expected = pipeline.predict(inputs).reshape(outputs.shape)
     difference = float(np.abs(outputs - expected).max() / pipeline.scale)
     if not difference <= TOLERANCE:
         raise ParityError(
@@ -103,9 +94,9 @@ def check_parity(model: bytes, pipeline: Pipeline, numeric: np.ndarray, categori
     return difference
 
 
-def _append(graph: OpGraph, part: OpGraph, inputs: Mapping[str, str | None]) -> str:
+def _append(graph: OpGraph, part: OpGraph, inputs: Mapping[str, str]) -> str:
     """Append a copy of `part` with its inputs replaced; return its last node."""
-    names: dict[str, str] = {name: node for name, node in inputs.items() if node is not None}
+    names = dict(inputs)
     last = ""
     for name, data in _operations(part):
         operation = data["operation"]

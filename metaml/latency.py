@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import platformdirs
 from hw_cost import Cost, Device, LatencyTable, Measurement, TableError, measure_latency
 from hw_cost.runtimes import RuntimeMissing
 from hw_cost.shipped import SHIPPED, table_for
+from metaml.data import RawInputs
 from metaml.errors import UsageError
 from metaml.export import deployed_graph
 from metaml.models import NetworkShape
@@ -132,19 +133,19 @@ class LatencyModel:
 
 
 def measure_model(
-    path: Path, rows: Mapping[str, np.ndarray], device: DeviceTable, *, batch: int, seconds: float = MEASURE_SECONDS
+    path: Path, rows: RawInputs, device: DeviceTable, *, batch: int, seconds: float = MEASURE_SECONDS
 ) -> Measurement:
     """Measure an exported model on this machine, on changing real rows; an upper bound where it is too busy.
 
     Args:
         path: the ONNX file.
-        rows: raw ``numeric`` and ``categorical`` columns of at least one row; repeated as often as needed.
+        rows: raw inputs of at least one row; repeated as often as needed.
         device: its threads are used, and its reference if it is of this machine.
         batch: rows of one prediction.
         seconds: time for the measurement.
     """
     n_rows = batch * MEASURED_BATCHES
-    feeds = {name: np.resize(array[:n_rows], (n_rows, array.shape[1])) for name, array in rows.items() if array.size}
+    feeds = {name: np.resize(array[:n_rows], (n_rows, *array.shape[1:])) for name, array in rows.items() if array.size}
     return measure_latency(
         path,
         batch=batch,

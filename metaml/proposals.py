@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from metaml.space import default_configurations, is_legal, sample_configurations
+from metaml.space import SearchSpace
 from metaml.trial import WORST_ERROR, Configuration, Trial, configuration_id
 from metaml.tuner import Tuner
 from portfolio import History, Target, WarmStarter
@@ -19,8 +19,6 @@ MIN_WARM = 4
 """The families' defaults are tried as well when past results gave fewer than this."""
 ASKS = 24
 """How often SMAC is asked for a configuration that is fast enough before random ones are screened."""
-SAFE_FAMILY = "linear"
-"""Fits in milliseconds: what a search without a model and without much time turns to."""
 SCREENED = 400
 """Random configurations among which a fast enough one is looked for."""
 
@@ -56,9 +54,9 @@ class Proposer:
         starter: a warm-starter fitted on `history`.
         history: past results of other tasks.
         metafeatures: those of the task.
-        tuner: makes the optimiser when it is first needed.
+        space: what is searched.
         latency: what is too slow.
-        seed: fixes the screening of random configurations.
+        seed: of the optimiser, and of random configurations.
     """
 
     def __init__(
@@ -66,13 +64,13 @@ class Proposer:
         starter: WarmStarter,
         history: History,
         metafeatures: pd.Series | None,
-        tuner: Callable[[], Tuner],
+        space: SearchSpace,
         latency: LatencyLimit,
         *,
         seed: int = 0,
     ) -> None:
         self._starter, self._history, self._metafeatures = starter, history, metafeatures
-        self._make_tuner = tuner
+        self._space = space
         self._tuner: Tuner | None = None
         self._latency, self._seed = latency, seed
         self._seen: set[str] = set()
@@ -107,8 +105,7 @@ class Proposer:
 
     def safe(self) -> Proposal | None:
         """Return the default of the quickest family, for a search that has no model and little time; once."""
-        (configuration,) = [c for c in default_configurations() if c["family"] == SAFE_FAMILY]
-        return self._accept(configuration, "default")
+        return self._accept(self._space.default(self._space.safe_family), "default")
 
     def closest(self) -> Proposal | None:
         """Return the untried configuration of lowest predicted latency, for a limit that nothing seems to keep."""
@@ -128,7 +125,7 @@ class Proposer:
     def _accept(self, configuration: Configuration, source: str) -> Proposal | None:
         """Return the proposal if it is new, legal and fast enough; note it as rejected if it is too slow."""
         name = configuration_id(configuration)
-        if name in self._seen or not is_legal(configuration):
+        if name in self._seen or not self._space.is_legal(configuration):
             return None
         self._seen.add(name)
         latency, excess = self._latency.check(configuration)
@@ -157,7 +154,7 @@ class Proposer:
 
     def _from_defaults(self) -> Proposal | None:
         if self._defaults is None:
-            self._defaults = default_configurations() if self._n_warm < MIN_WARM else []
+            self._defaults = self._space.defaults() if self._n_warm < MIN_WARM else []
         while self._defaults:
             proposal = self._accept(self._defaults.pop(0), "default")
             if proposal is not None:
@@ -166,7 +163,7 @@ class Proposer:
 
     def _from_tuner(self) -> Proposal | None:
         if self._tuner is None:
-            self._tuner = self._make_tuner()
+            self._tuner = Tuner(self._space, seed=self._seed)
             self._tuner.tell_all((trial.configuration, trial.cost) for trial in self._trials)
             self._tuner.tell_all((slow.configuration, _cost_of_excess(excess)) for slow, excess in self._rejected)
         for _ in range(ASKS):
@@ -185,7 +182,7 @@ class Proposer:
         return None
 
     def _screen(self) -> list[Configuration]:
-        return default_configurations() + sample_configurations(SCREENED, self._seed + len(self._seen))
+        return self._space.defaults() + self._space.sample(SCREENED, self._seed + len(self._seen))
 
 
 def _cost_of_excess(excess: float) -> float:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from metaml.models import FAMILIES, EstimatorFamily, Exported, NetworkShape, TorchFamily
+from metaml.models import FAMILIES, EstimatorFamily, Exported, NetworkShape, TabularShape, TorchFamily
 from metaml.models.base import SQUASH_TENSORS
 from metaml.preprocessing import Features
 from metaml.trial import Configuration
@@ -69,7 +69,7 @@ def fit_model(
     family = FAMILIES[config["family"]]
     if isinstance(family, TorchFamily):
         return _fit_network(family, config, shape, features, y, seed=seed, seconds=seconds)
-    if isinstance(family, EstimatorFamily):
+    if isinstance(family, EstimatorFamily) and isinstance(shape, TabularShape):
         return _fit_estimator(family, config, shape, features, y, seed=seed, seconds=seconds)
     raise TypeError(f"a family must be a TorchFamily or an EstimatorFamily, however: {type(family).__name__}")
 
@@ -83,10 +83,10 @@ class NetworkModel(Model):
 
     def scores(self, features: Features) -> np.ndarray:
         """Return class probabilities ``(n, k)``, or standardised values ``(n,)``."""
-        numeric, codes = torch.from_numpy(features.numeric), torch.from_numpy(features.codes)
+        arrays = [torch.from_numpy(array) for array in features.arrays]
         with torch.inference_mode():
             starts = range(0, len(features), PREDICT_ROWS)
-            parts = [self.module(numeric[i : i + PREDICT_ROWS], codes[i : i + PREDICT_ROWS]) for i in starts]
+            parts = [self.module(*(array[i : i + PREDICT_ROWS] for array in arrays)) for i in starts]
             raw = torch.cat(parts)
             scores: np.ndarray = (raw[:, 0] if self.shape.is_regression else raw.softmax(dim=1)).numpy()
         return scores
@@ -101,13 +101,16 @@ class NetworkModel(Model):
 class EstimatorModel(Model):
     """A fitted scikit-learn estimator."""
 
-    def __init__(self, config: Configuration, shape: NetworkShape, family: EstimatorFamily, estimator: Any) -> None:
+    shape: TabularShape
+
+    def __init__(self, config: Configuration, shape: TabularShape, family: EstimatorFamily, estimator: Any) -> None:
         super().__init__(config, shape)
         self.family, self.estimator = family, estimator
 
     def scores(self, features: Features) -> np.ndarray:
         """Return class probabilities ``(n, k)``, or standardised values ``(n,)``."""
-        design = self.family.design(features.numeric, features.codes, self.shape)
+        numeric, codes = features.arrays
+        design = self.family.design(numeric, codes, self.shape)
         estimator = self.estimator
         predicted = estimator.predict(design) if self.shape.is_regression else estimator.predict_proba(design)
         return np.asarray(predicted, dtype=np.float64)
@@ -120,14 +123,14 @@ class EstimatorModel(Model):
 def _fit_estimator(
     family: EstimatorFamily,
     config: Configuration,
-    shape: NetworkShape,
+    shape: TabularShape,
     features: Features,
     y: np.ndarray,
     *,
     seed: int,
     seconds: float,
 ) -> Model:
-    numeric, codes, weight = features.numeric, features.codes, None
+    (numeric, codes), weight = features.arrays, None
     absent = [] if shape.is_regression else sorted(set(range(shape.n_outputs)) - set(np.unique(y).tolist()))
     if absent:  # an estimator must see every class: one nearly weightless row for each that has none
         weight = np.concatenate([np.ones(len(y)), np.full(len(absent), PSEUDO_WEIGHT)])
@@ -178,7 +181,7 @@ def _train(
     seconds: float,
 ) -> None:
     """Train in place; all rows stay in memory as tensors and a batch is one indexing."""
-    numeric, codes = torch.from_numpy(features.numeric), torch.from_numpy(features.codes)
+    arrays = [torch.from_numpy(array) for array in features.arrays]
     target = torch.from_numpy(y.astype(np.float32)) if is_regression else torch.from_numpy(y)
     n = len(target)
     batch_size = min(config["batch_size"], max(1, n // MIN_STEPS_PER_EPOCH))
@@ -191,7 +194,7 @@ def _train(
         for rows in torch.split(torch.randperm(n), batch_size):
             for group in optimiser.param_groups:
                 group["lr"] = config["learning_rate"] * learning_rate_factor(step, n_steps)
-            scores = module(numeric[rows], codes[rows])
+            scores = module(*(array[rows] for array in arrays))
             loss = _loss(scores, target[rows], is_regression)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

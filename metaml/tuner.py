@@ -8,14 +8,13 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-from ConfigSpace import ConfigurationSpace
 from smac import HyperparameterOptimizationFacade, Scenario
 from smac.acquisition.maximizer import LocalAndSortedRandomSearch
 from smac.main.exceptions import ConfigurationSpaceExhaustedException
 from smac.model.random_forest.random_forest import RandomForest
 from smac.runhistory import StatusType, TrialInfo, TrialValue
 
-from metaml.space import from_configuration, to_configuration
+from metaml.space import SearchSpace
 from metaml.trial import WORST_ERROR, Configuration, configuration_id
 
 RETRAIN_AFTER = 4
@@ -39,9 +38,9 @@ class Tuner:
         seed: fixes what is asked.
     """
 
-    def __init__(self, space: ConfigurationSpace, *, seed: int = 0) -> None:
+    def __init__(self, space: SearchSpace, *, seed: int = 0) -> None:
         logging.getLogger("smac").setLevel(logging.ERROR)
-        self._space = ConfigurationSpace.from_serialized_dict(space.to_serialized_dict())
+        self._search_space, self._space = space, space.build(seed)
         self._folder = tempfile.TemporaryDirectory(prefix="metaml-smac-")
         scenario = Scenario(
             self._space,
@@ -80,7 +79,7 @@ class Tuner:
                 info = self._smac.ask()
         except (StopIteration, ConfigurationSpaceExhaustedException):
             return None
-        configuration = to_configuration(info.config)
+        configuration = self._search_space.to_configuration(info.config)
         self._asked[configuration_id(configuration)] = info
         self._trial_seed = info.seed
         return configuration
@@ -90,7 +89,7 @@ class Tuner:
         info = self._asked.pop(configuration_id(configuration), None)
         if info is None:
             try:
-                point = from_configuration(configuration, self._space)
+                point = self._search_space.to_point(configuration, self._space)
             except ValueError:
                 return
             info = TrialInfo(point, seed=self._trial_seed)

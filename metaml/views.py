@@ -20,7 +20,7 @@ from metafeatures.similarity import (
     words_of,
 )
 from metafeatures.target import TaskType
-from metaml.data import Task
+from metaml.data import TableTask, Task
 from metaml.errors import StoreError
 from metaml.store import Store, TaskRecord
 
@@ -48,7 +48,7 @@ def task_record(task: Task, *, name: str | None = None, group: str | None = None
         name=name or task.name,
         type=task.type,
         n_rows=len(task.y),
-        n_features=len(task.columns),
+        n_features=task.n_features,
         n_classes=len(task.classes) or None,
         group=group,
         source=task.source or "",
@@ -136,11 +136,14 @@ def observed(errors: pd.DataFrame, name: str) -> dict[str, float]:
 
 def _table(task: Task, seed: int = 0) -> metafeatures.Table:
     kind: TaskType = "regression" if task.type == "regression" else "classification"
+    if not isinstance(task, TableTask):
+        raise TypeError(f"a task must be of a table to be described, however: {task.modality}")
     return metafeatures.Table(task.X, pd.Series(task.y), task_type=kind, seed=seed)
 
 
 def _text(task: Task) -> str:
-    return " ".join([task.name, task.target, *(column.name for column in task.columns)])
+    columns = [column.name for column in task.columns] if isinstance(task, TableTask) else []
+    return " ".join([task.name, task.target, *columns])
 
 
 _BY_VECTOR = (NormalsDistance, Dataset2VecDistance)

@@ -57,7 +57,7 @@ def metafeatures(
         found = {} if similar is None else {"similar": similar}
         print_json({"task": loaded.name, "fingerprint": loaded.fingerprint, "metafeatures": values, **found})
         return
-    click.echo(f"{loaded.name}: {loaded.type}, {len(loaded.y)} rows, {len(loaded.columns)} columns")
+    click.echo(f"{loaded.name}: {loaded.type}, {len(loaded.y)} rows, {loaded.n_features} columns")
     for name, value in vector.items():
         click.echo(f"{name!s:>32s}  {value:.6g}")
     if similar is not None:

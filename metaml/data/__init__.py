@@ -4,13 +4,16 @@ from metaml.data.columns import Column, ColumnKind, as_frame, encode_columns, in
 from metaml.data.loading import load_task, read_table
 from metaml.data.splits import Split, make_splits, subsample
 from metaml.data.target import TaskType
-from metaml.data.task import TableShape, Task, make_task
+from metaml.data.task import Modality, RawInputs, TableShape, TableTask, Task, make_task
 
 __all__ = [
     "Column",
     "ColumnKind",
+    "Modality",
+    "RawInputs",
     "Split",
     "TableShape",
+    "TableTask",
     "Task",
     "TaskType",
     "as_frame",

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
-from metaml.data.columns import Column, ColumnKind, as_frame, encode_numbers, encode_text, infer_kind
+from metaml.data.columns import Column, ColumnKind, as_frame, encode_columns, encode_numbers, encode_text, infer_kind
 from metaml.data.splits import Split, usable_splits
 from metaml.data.target import Label, TaskType, WantedType, as_series, has_value, read_target
 from metaml.errors import DataError
 
-__all__ = ["Column", "ColumnKind", "TableShape", "Task", "TaskType", "make_task"]
+__all__ = ["Column", "ColumnKind", "Modality", "RawInputs", "TableShape", "TableTask", "Task", "TaskType", "make_task"]
+
+Modality = Literal["tabular", "image"]
+"""What a task's rows are."""
+
+RawInputs = Mapping[str, np.ndarray[Any, Any]]
+"""What a delivered model is fed: name of an ONNX input -> array whose first axis counts the rows."""
+
 
 MIN_ROWS = 10
 """Fewer rows than this cannot be divided into training and validation rows."""
@@ -41,19 +50,17 @@ class TableShape:
     """Number of classes, or 1 for regression."""
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
-    """A dataset with its target, type and columns. Tasks with the same content have the same fingerprint."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Task(ABC):
+    """A dataset with its target and type. Tasks with the same content have the same fingerprint."""
+
+    modality: ClassVar[Modality]
 
     name: str
-    X: pd.DataFrame
-    """The usable columns, n rows: float64 for numeric, bool (object with nan where some are missing) for boolean,
-    datetime64 for date, category of str for categorical columns."""
     y: np.ndarray[Any, Any]
     """Shape (n,): int64 codes into ``classes``, or float64 for regression."""
     type: TaskType
     target: str
-    columns: tuple[Column, ...]
     classes: tuple[Label, ...] = ()
     """The labels as the user wrote them, sorted; empty for regression."""
     source: str | None = None
@@ -62,6 +69,42 @@ class Task:
     """What the user should know: rows and columns that were left out, and guesses."""
     splits: tuple[Split, ...] = ()
     """Training and validation rows that the task brings along; none leaves them to `make_splits`."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """The content as 32 hex digits; names, file formats and splits do not matter."""
+
+    @property
+    @abstractmethod
+    def inputs(self) -> RawInputs:
+        """All rows as a delivered model takes them."""
+
+    @property
+    @abstractmethod
+    def n_features(self) -> int:
+        """Number of columns, or of values of an image."""
+
+    @abstractmethod
+    def describe_inputs(self) -> dict[str, Any]:
+        """Return what a caller must know to feed the model, as plain JSON values."""
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of classes, or 1 for regression."""
+        return max(1, len(self.classes))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TableTask(Task):
+    """A table with its target."""
+
+    modality = "tabular"
+
+    X: pd.DataFrame
+    """The usable columns, n rows: float64 for numeric, bool (object with nan where some are missing) for boolean,
+    datetime64 for date, category of str for categorical columns."""
+    columns: tuple[Column, ...]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -82,7 +125,26 @@ class Task:
     def shape(self) -> TableShape:
         """Numbers of rows, columns by kind, and outputs."""
         n_categorical = sum(column.kind == "categorical" for column in self.columns)
-        return TableShape(len(self.X), len(self.columns) - n_categorical, n_categorical, max(1, len(self.classes)))
+        return TableShape(len(self.X), len(self.columns) - n_categorical, n_categorical, self.n_outputs)
+
+    @cached_property
+    def inputs(self) -> RawInputs:
+        """Numbers ``numeric``, float64 (n, d_num), and text ``categorical``, object (n, d_cat)."""
+        numeric, categorical = encode_columns(self.X, self.columns)
+        return {"numeric": numeric, "categorical": categorical}
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        return len(self.columns)
+
+    def describe_inputs(self) -> dict[str, Any]:
+        """Return the columns with their kinds, and which of them go into which input."""
+        text = [column.name for column in self.columns if column.kind == "categorical"]
+        return {
+            "columns": [{"name": column.name, "kind": column.kind} for column in self.columns],
+            "inputs": {"numeric": [c.name for c in self.columns if c.kind != "categorical"], "categorical": text},
+        }
 
 
 def make_task(
@@ -93,7 +155,7 @@ def make_task(
     type: WantedType | None = None,
     source: str | None = None,
     splits: tuple[Split, ...] = (),
-) -> Task:
+) -> TableTask:
     """Make a task of a table and a target, after leaving out what cannot be used; the notes say what was left out.
 
     Args:
@@ -126,7 +188,7 @@ def make_task(
         raise DataError(f"{name} has no usable column besides the target. {' '.join(column_notes)}".strip())
     leaks = _copies_of_target(usable, values.y)
     own_splits, split_note = usable_splits(splits, present, values.y, values.type)
-    return Task(
+    return TableTask(
         name=name,
         X=pd.DataFrame({column.name: cells for column, cells in usable.items()}),
         y=values.y,

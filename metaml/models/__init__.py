@@ -1,6 +1,6 @@
 """The families that are searched; a new one is a file here and a line in `FAMILIES`."""
 
-from metaml.models.base import Exported, Family, NetworkShape, Tensors
+from metaml.models.base import Exported, Family, NetworkShape, TabularShape, Tensors
 from metaml.models.estimator_family import EstimatorFamily
 from metaml.models.hist_gradient_boosting import HistGradientBoosting
 from metaml.models.linear import Linear
@@ -11,4 +11,13 @@ from metaml.models.torch_family import TorchFamily
 FAMILIES: dict[str, Family] = {family.name: family for family in (HistGradientBoosting(), Linear(), MLP(), ResNet())}
 """Name in the configuration -> family."""
 
-__all__ = ["FAMILIES", "EstimatorFamily", "Exported", "Family", "NetworkShape", "Tensors", "TorchFamily"]
+__all__ = [
+    "FAMILIES",
+    "EstimatorFamily",
+    "Exported",
+    "Family",
+    "NetworkShape",
+    "TabularShape",
+    "Tensors",
+    "TorchFamily",
+]

@@ -4,29 +4,45 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 from ConfigSpace import ConfigurationSpace
 
 from hw_cost.graph import BATCH, OpGraph, Parameter
+from metaml.data import Modality
 
 Tensors = dict[str, np.ndarray]
 """Trained arrays by the names that the operation graph gives its parameters."""
 
 
 @dataclass(frozen=True)
-class NetworkShape:
+class NetworkShape(ABC):
     """What a model sees of a task after preprocessing."""
+
+    n_outputs: int = field(kw_only=True)
+    """Number of classes, or 1 for regression."""
+    is_regression: bool = field(kw_only=True)
+
+    @abstractmethod
+    def declare_inputs(self, graph: OpGraph) -> dict[str, str]:
+        """Append a model's inputs to a graph; name of the input -> node, which are the same here."""
+
+
+@dataclass(frozen=True)
+class TabularShape(NetworkShape):
+    """What a model sees of a table: ``numeric_features`` (batch, n_numeric), ``codes`` (batch, n_categorical)."""
 
     n_numeric: int
     """Number of float columns, missing-value indicators included."""
     cardinalities: tuple[int, ...]
     """Number of codes of each categorical column."""
-    n_outputs: int
-    """Number of classes, or 1 for regression."""
-    is_regression: bool
+
+    def declare_inputs(self, graph: OpGraph) -> dict[str, str]:
+        """Append the inputs that the table has: float32 ``numeric_features``, int64 ``codes``."""
+        sizes = {"numeric_features": self.n_numeric, "codes": self.n_categorical}
+        return {name: graph.input(name, (BATCH, width)) for name, width in sizes.items() if width}
 
     @property
     def n_codes(self) -> int:
@@ -53,21 +69,20 @@ class Family(ABC):
     """One kind of model. Subclass `TorchFamily` or `EstimatorFamily`."""
 
     name: ClassVar[str]
+    modality: ClassVar[Modality] = "tabular"
+    """What it can learn."""
 
     @abstractmethod
     def space(self) -> ConfigurationSpace:
         """Return the hyperparameters of this family, with defaults that are a good first try."""
 
     @abstractmethod
-    def emit(
-        self, graph: OpGraph, numeric: str | None, codes: str | None, config: Mapping[str, Any], shape: NetworkShape
-    ) -> str:
+    def emit(self, graph: OpGraph, inputs: Mapping[str, str], config: Mapping[str, Any], shape: Any) -> str:
         """Append the model's operations to `graph` and return the node of its scores.
 
         Args:
             graph: receives the operations.
-            numeric: node of the numeric features, float32 ``(batch, n_numeric)``; None without any.
-            codes: node of the categorical codes, int64 ``(batch, n_categorical)``; None without any.
+            inputs: name of an input, as `NetworkShape.declare_inputs` has it -> node.
             config: hyperparameters.
             shape: what the model sees.
 
@@ -78,9 +93,7 @@ class Family(ABC):
     def graph(self, config: Mapping[str, Any], shape: NetworkShape) -> OpGraph:
         """Return the model alone as a graph, from preprocessed features to scores."""
         graph = OpGraph()
-        numeric = graph.input("numeric_features", (BATCH, shape.n_numeric)) if shape.n_numeric else None
-        codes = graph.input("codes", (BATCH, shape.n_categorical)) if shape.n_categorical else None
-        self.emit(graph, numeric, codes, config, shape)
+        self.emit(graph, shape.declare_inputs(graph), config, shape)
         return graph
 
 
@@ -111,7 +124,7 @@ def squash(numeric: np.ndarray) -> np.ndarray:
     return clipped
 
 
-def emit_embedding(graph: OpGraph, codes: str, shape: NetworkShape, dimension: int) -> str:
+def emit_embedding(graph: OpGraph, codes: str, shape: TabularShape, dimension: int) -> str:
     """Append a lookup in one table for all categorical columns; node of ``(batch, n_categorical * dimension)``."""
     table = Parameter("input.embedding.weight", (shape.n_codes, dimension))
     rows = graph.add("Gather", table, codes, output=(BATCH, shape.n_categorical, dimension), axis=0)

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from metaml.models.base import Exported, Family, NetworkShape
+from metaml.models.base import Exported, Family, TabularShape
 
 
 class EstimatorFamily(Family):
     """A family whose models are scikit-learn estimators."""
 
     @abstractmethod
-    def design(self, numeric: np.ndarray, codes: np.ndarray, shape: NetworkShape) -> Any:
+    def design(self, numeric: np.ndarray, codes: np.ndarray, shape: TabularShape) -> Any:
         """Return the matrix that the estimator is fitted on.
 
         **Shape**
@@ -24,11 +24,11 @@ class EstimatorFamily(Family):
         """
 
     @abstractmethod
-    def build(self, config: Mapping[str, Any], shape: NetworkShape, seed: int) -> Any:
+    def build(self, config: Mapping[str, Any], shape: TabularShape, seed: int) -> Any:
         """Return an unfitted scikit-learn estimator."""
 
     @abstractmethod
-    def export(self, estimator: Any, config: Mapping[str, Any], shape: NetworkShape) -> Exported:
+    def export(self, estimator: Any, config: Mapping[str, Any], shape: TabularShape) -> Exported:
         """Return a fitted estimator as a graph with the arrays of its operations."""
 
     def fit(self, estimator: Any, design: Any, y: np.ndarray, weight: np.ndarray | None, *, seconds: float) -> None:

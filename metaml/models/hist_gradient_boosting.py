@@ -11,7 +11,7 @@ from ConfigSpace import ConfigurationSpace, Float, Integer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from hw_cost.graph import BATCH, OpGraph, Parameter
-from metaml.models.base import Exported, NetworkShape
+from metaml.models.base import Exported, TabularShape
 from metaml.models.estimator_family import EstimatorFamily
 
 PROBE = 0.1
@@ -36,11 +36,11 @@ class HistGradientBoosting(EstimatorFamily):
         )
         return space
 
-    def design(self, numeric: np.ndarray, codes: np.ndarray, shape: NetworkShape) -> np.ndarray:
+    def design(self, numeric: np.ndarray, codes: np.ndarray, shape: TabularShape) -> np.ndarray:
         """Return numeric columns beside codes, float32 ``(n, n_numeric + n_categorical)``."""
         return np.hstack([numeric, codes.astype(np.float32)])
 
-    def build(self, config: Mapping[str, Any], shape: NetworkShape, seed: int) -> Any:
+    def build(self, config: Mapping[str, Any], shape: TabularShape, seed: int) -> Any:
         """Return an unfitted estimator."""
         kind = HistGradientBoostingRegressor if shape.is_regression else HistGradientBoostingClassifier
         names = ("learning_rate", "max_iter", "max_leaf_nodes", "min_samples_leaf", "l2_regularization", "max_features")
@@ -60,24 +60,20 @@ class HistGradientBoosting(EstimatorFamily):
             raise TimeoutError(f"{n_trees} iterations would take about {foreseen:.0f} s, allowed are {seconds:.0f} s")
         estimator.set_params(max_iter=n_trees).fit(design, y, sample_weight=weight)
 
-    def emit(
-        self, graph: OpGraph, numeric: str | None, codes: str | None, config: Mapping[str, Any], shape: NetworkShape
-    ) -> str:
+    def emit(self, graph: OpGraph, inputs: Mapping[str, str], config: Mapping[str, Any], shape: TabularShape) -> str:
         """Append the ensemble with the most trees and leaves that `config` allows."""
         n_trees = config["max_iter"] * (1 if shape.is_regression or shape.n_outputs == 2 else shape.n_outputs)
         leaves = config["max_leaf_nodes"]
-        return _emit_trees(graph, numeric, codes, shape, n_trees, n_trees * leaves, max_depth(leaves))
+        return _emit_trees(graph, inputs, shape, n_trees, n_trees * leaves, max_depth(leaves))
 
-    def export(self, estimator: Any, config: Mapping[str, Any], shape: NetworkShape) -> Exported:
+    def export(self, estimator: Any, config: Mapping[str, Any], shape: TabularShape) -> Exported:
         """Turn scikit-learn's trees into the attributes of one ``TreeEnsembleRegressor``."""
         attributes = _tree_attributes(estimator._predictors, estimator._baseline_prediction)
         n_leaves = attributes["nodes_modes"].count("LEAF")
         depth = max(int(tree.nodes["depth"].max()) for trees in estimator._predictors for tree in trees)
         graph = OpGraph()
-        numeric = graph.input("numeric_features", (BATCH, shape.n_numeric)) if shape.n_numeric else None
-        codes = graph.input("codes", (BATCH, shape.n_categorical)) if shape.n_categorical else None
         n_trees = sum(len(trees) for trees in estimator._predictors)
-        _emit_trees(graph, numeric, codes, shape, n_trees, n_leaves, depth)
+        _emit_trees(graph, shape.declare_inputs(graph), shape, n_trees, n_leaves, depth)
         zero = np.zeros(1, dtype=np.float32)
         return Exported(graph, {"zero": zero}, attributes)
 
@@ -93,16 +89,15 @@ def max_depth(n_leaves: int) -> int:
 
 def _emit_trees(
     graph: OpGraph,
-    numeric: str | None,
-    codes: str | None,
-    shape: NetworkShape,
+    inputs: Mapping[str, str],
+    shape: TabularShape,
     n_trees: int,
     n_leaves: int,
     depth: int,
 ) -> str:
-    parts = [numeric] if numeric is not None else []
-    if codes is not None:
-        parts.append(graph.add("Cast", codes, output=(BATCH, shape.n_categorical), to=1))
+    parts = [inputs["numeric_features"]] if "numeric_features" in inputs else []
+    if "codes" in inputs:
+        parts.append(graph.add("Cast", inputs["codes"], output=(BATCH, shape.n_categorical), to=1))
     width = shape.n_numeric + shape.n_categorical
     features = graph.add("Concat", *parts, output=(BATCH, width), axis=1) if len(parts) == 2 else parts[0]
     binary = not shape.is_regression and shape.n_outputs == 2

@@ -11,7 +11,7 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from hw_cost.graph import BATCH, OpGraph, Parameter
-from metaml.models.base import SQUASH_TENSORS, Exported, NetworkShape, Tensors, emit_dense, emit_squash, squash
+from metaml.models.base import SQUASH_TENSORS, Exported, TabularShape, Tensors, emit_dense, emit_squash, squash
 from metaml.models.estimator_family import EstimatorFamily
 
 L2_STEPS = [1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0]
@@ -28,7 +28,7 @@ class Linear(EstimatorFamily):
         space.add(OrdinalHyperparameter("l2", L2_STEPS, default_value=1e-2))
         return space
 
-    def design(self, numeric: np.ndarray, codes: np.ndarray, shape: NetworkShape) -> Any:
+    def design(self, numeric: np.ndarray, codes: np.ndarray, shape: TabularShape) -> Any:
         """Return squashed numeric columns beside one-hot columns; sparse when there are many of these."""
         dense = squash(numeric)
         if not shape.n_categorical:
@@ -41,7 +41,7 @@ class Linear(EstimatorFamily):
             return np.hstack([dense, one_hot.toarray()])
         return sparse.hstack([sparse.csr_matrix(dense), one_hot], format="csr")
 
-    def build(self, config: Mapping[str, Any], shape: NetworkShape, seed: int) -> Any:
+    def build(self, config: Mapping[str, Any], shape: TabularShape, seed: int) -> Any:
         """Return an unfitted estimator; the penalty is scaled by the number of rows in `fit`."""
         if shape.is_regression:
             return Ridge(alpha=config["l2"], solver="lsqr", random_state=seed)
@@ -56,23 +56,22 @@ class Linear(EstimatorFamily):
             estimator.set_params(C=estimator.C / n)
         super().fit(estimator, design, y, weight, seconds=seconds)
 
-    def emit(
-        self, graph: OpGraph, numeric: str | None, codes: str | None, config: Mapping[str, Any], shape: NetworkShape
-    ) -> str:
+    def emit(self, graph: OpGraph, inputs: Mapping[str, str], config: Mapping[str, Any], shape: TabularShape) -> str:
         """Append a dense layer for the numeric part and a sum of looked-up rows for the categorical part."""
         scores = (BATCH, shape.n_outputs)
         parts = []
-        if numeric is not None:
-            squashed = emit_squash(graph, numeric, shape.n_numeric)
+        if "numeric_features" in inputs:
+            squashed = emit_squash(graph, inputs["numeric_features"], shape.n_numeric)
             parts.append(emit_dense(graph, squashed, "numeric", shape.n_numeric, shape.n_outputs))
-        if codes is not None:
+        if "codes" in inputs:
             table = Parameter("categorical.weight", (shape.n_codes, shape.n_outputs))
-            rows = graph.add("Gather", table, codes, output=(BATCH, shape.n_categorical, shape.n_outputs), axis=0)
+            looked_up = (BATCH, shape.n_categorical, shape.n_outputs)
+            rows = graph.add("Gather", table, inputs["codes"], output=looked_up, axis=0)
             axes = Parameter("axes", (1,))
             parts.append(graph.add("ReduceSum", rows, axes, output=scores, keepdims=0))
         return graph.add("Add", *parts, output=scores) if len(parts) == 2 else parts[0]
 
-    def export(self, estimator: Any, config: Mapping[str, Any], shape: NetworkShape) -> Exported:
+    def export(self, estimator: Any, config: Mapping[str, Any], shape: TabularShape) -> Exported:
         """Split the coefficients into the numeric and the categorical part."""
         weight, bias = np.atleast_2d(estimator.coef_), np.atleast_1d(estimator.intercept_)
         if not shape.is_regression and shape.n_outputs == 2:  # scikit-learn keeps one row for two classes

@@ -9,7 +9,7 @@ from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace, Integer
 from torch import nn
 
 from hw_cost.graph import BATCH, OpGraph
-from metaml.models.base import NetworkShape, emit_dense, emit_layer_norm
+from metaml.models.base import TabularShape, emit_dense, emit_layer_norm
 from metaml.models.torch_family import (
     ACTIVATIONS,
     TabularNetwork,
@@ -36,7 +36,7 @@ class MLP(TorchFamily):
         )
         return space
 
-    def build(self, config: Mapping[str, Any], shape: NetworkShape) -> nn.Module:
+    def build(self, config: Mapping[str, Any], shape: TabularShape) -> nn.Module:
         """Return an untrained network."""
         body = nn.Sequential()
         n_in = input_width(config, shape)
@@ -50,11 +50,9 @@ class MLP(TorchFamily):
         body.add_module("head", nn.Linear(n_in, shape.n_outputs))
         return TabularNetwork(config, shape, body)
 
-    def emit(
-        self, graph: OpGraph, numeric: str | None, codes: str | None, config: Mapping[str, Any], shape: NetworkShape
-    ) -> str:
+    def emit(self, graph: OpGraph, inputs: Mapping[str, str], config: Mapping[str, Any], shape: TabularShape) -> str:
         """Append the network's operations."""
-        node = emit_input(graph, numeric, codes, config, shape)
+        node = emit_input(graph, inputs, config, shape)
         n_in, width = input_width(config, shape), config["width"]
         for block in range(config["n_layers"]):
             node = emit_dense(graph, node, f"body.dense{block}", n_in, width)

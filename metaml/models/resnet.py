@@ -10,7 +10,7 @@ from ConfigSpace import ConfigurationSpace, Float, Integer
 from torch import Tensor, nn
 
 from hw_cost.graph import BATCH, OpGraph
-from metaml.models.base import NetworkShape, emit_dense, emit_layer_norm
+from metaml.models.base import TabularShape, emit_dense, emit_layer_norm
 from metaml.models.torch_family import (
     ACTIVATIONS,
     TabularNetwork,
@@ -59,7 +59,7 @@ class ResNet(TorchFamily):
         )
         return space
 
-    def build(self, config: Mapping[str, Any], shape: NetworkShape) -> nn.Module:
+    def build(self, config: Mapping[str, Any], shape: TabularShape) -> nn.Module:
         """Return an untrained network."""
         width, activation = config["width"], config["activation"]
         layers: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Linear(input_width(config, shape), width))
@@ -70,11 +70,9 @@ class ResNet(TorchFamily):
         layers["head"] = nn.Linear(width, shape.n_outputs)
         return TabularNetwork(config, shape, nn.Sequential(layers))
 
-    def emit(
-        self, graph: OpGraph, numeric: str | None, codes: str | None, config: Mapping[str, Any], shape: NetworkShape
-    ) -> str:
+    def emit(self, graph: OpGraph, inputs: Mapping[str, str], config: Mapping[str, Any], shape: TabularShape) -> str:
         """Append the network's operations."""
-        node = emit_input(graph, numeric, codes, config, shape)
+        node = emit_input(graph, inputs, config, shape)
         width, hidden, activation = config["width"], hidden_width(config), ACTIVATIONS[config["activation"]][1]
         node = emit_dense(graph, node, "body.stem", input_width(config, shape), width)
         for block in range(config["n_blocks"]):

@@ -12,7 +12,7 @@ from ConfigSpace.hyperparameters import Hyperparameter
 from torch import Tensor, nn
 
 from hw_cost.graph import BATCH, OpGraph
-from metaml.models.base import Family, NetworkShape, emit_embedding, emit_squash
+from metaml.models.base import Family, TabularShape, emit_embedding, emit_squash
 
 ACTIVATIONS: dict[str, tuple[type[nn.Module], str]] = {"relu": (nn.ReLU, "Relu"), "gelu": (nn.GELU, "Gelu")}
 """Name in the space -> module and ONNX operator."""
@@ -22,11 +22,12 @@ class TorchFamily(Family):
     """A family trained by gradient descent."""
 
     @abstractmethod
-    def build(self, config: Mapping[str, Any], shape: NetworkShape) -> nn.Module:
+    def build(self, config: Mapping[str, Any], shape: Any) -> nn.Module:
         """Return an untrained module.
 
         **Shape**
-        - Input: float32 ``(batch, n_numeric)`` and int64 ``(batch, n_categorical)``
+        - Input: batches of `metaml.preprocessing.Features.arrays`: of a table float32 ``(batch, n_numeric)`` and int64
+          ``(batch, n_categorical)``
         - Output: ``(batch, n_outputs)``
         """
 
@@ -52,7 +53,7 @@ class InputLayer(nn.Module):
     - Output: ``(batch, width)``
     """
 
-    def __init__(self, shape: NetworkShape, dimension: int) -> None:
+    def __init__(self, shape: TabularShape, dimension: int) -> None:
         super().__init__()
         self.has_numeric = shape.n_numeric > 0
         self.embedding = nn.Embedding(shape.n_codes, dimension) if shape.n_categorical else None
@@ -69,20 +70,18 @@ class InputLayer(nn.Module):
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
 
-def input_width(config: Mapping[str, Any], shape: NetworkShape) -> int:
+def input_width(config: Mapping[str, Any], shape: TabularShape) -> int:
     """Width of the input layer's output."""
     return shape.n_numeric + shape.n_categorical * int(config["embedding_dimension"])
 
 
-def emit_input(
-    graph: OpGraph, numeric: str | None, codes: str | None, config: Mapping[str, Any], shape: NetworkShape
-) -> str:
+def emit_input(graph: OpGraph, inputs: Mapping[str, str], config: Mapping[str, Any], shape: TabularShape) -> str:
     """Append the operations of `InputLayer` and return their node."""
     parts = []
-    if numeric is not None:
-        parts.append(emit_squash(graph, numeric, shape.n_numeric))
-    if codes is not None:
-        parts.append(emit_embedding(graph, codes, shape, int(config["embedding_dimension"])))
+    if "numeric_features" in inputs:
+        parts.append(emit_squash(graph, inputs["numeric_features"], shape.n_numeric))
+    if "codes" in inputs:
+        parts.append(emit_embedding(graph, inputs["codes"], shape, int(config["embedding_dimension"])))
     if len(parts) == 1:
         return parts[0]
     return graph.add("Concat", *parts, output=(BATCH, input_width(config, shape)), axis=1)
@@ -96,7 +95,7 @@ class TabularNetwork(nn.Module):
     - Output: ``(batch, n_outputs)``
     """
 
-    def __init__(self, config: Mapping[str, Any], shape: NetworkShape, body: nn.Module) -> None:
+    def __init__(self, config: Mapping[str, Any], shape: TabularShape, body: nn.Module) -> None:
         super().__init__()
         self.input = InputLayer(shape, int(config["embedding_dimension"]))
         self.body = body

@@ -13,14 +13,14 @@ from multiprocessing.connection import Connection
 import numpy as np
 import torch
 
-from metaml.evaluation import Evaluator, Pipeline, PrunedError
+from metaml.evaluation import Evaluator, Pipeline, PrunedError, take_rows
 from metaml.export import check_parity, to_onnx
 from metaml.files import write_atomic
 from metaml.metrics import metric_for
-from metaml.models import NetworkShape
-from metaml.preprocessing import Features
+from metaml.models import TabularShape
+from metaml.preprocessing import TableFeatures
 from metaml.runners.jobs import Assignment, Job, Outcome
-from metaml.space import default_configurations
+from metaml.space import SPACES
 from metaml.training import DivergedError, fit_model
 from metaml.trial import Status
 
@@ -85,8 +85,7 @@ def _refit(evaluator: Evaluator, job: Job) -> Outcome:
 def _export(evaluator: Evaluator, pipeline: Pipeline, job: Job) -> None:
     assert job.export_to is not None
     model = to_onnx(pipeline, evaluator.task).SerializeToString()
-    rows = slice(0, PARITY_ROWS)
-    check_parity(model, pipeline, evaluator.numeric[rows], evaluator.categorical[rows])
+    check_parity(model, pipeline, take_rows(evaluator.task.inputs, slice(PARITY_ROWS)))
     write_atomic(job.export_to, model)
 
 
@@ -107,9 +106,9 @@ def _message_of(failure: Exception) -> str:
 
 def _warm_up() -> None:
     """Train a tiny network while the search still loads its task: torch's first steps take a second."""
-    configuration = next(c for c in default_configurations() if c["family"] == "mlp")
-    features = Features(np.zeros((8, 2), dtype=np.float32), np.zeros((8, 0), dtype=np.int64))
-    shape = NetworkShape(2, (), 2, is_regression=False)
+    configuration = SPACES["tabular"].default("mlp")
+    features = TableFeatures(np.zeros((8, 2), dtype=np.float32), np.zeros((8, 0), dtype=np.int64))
+    shape = TabularShape(2, (), n_outputs=2, is_regression=False)
     fit_model(configuration, shape, features, np.arange(8) % 2, seed=0, seconds=10.0)
 
 

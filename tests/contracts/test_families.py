@@ -11,20 +11,20 @@ from hw_cost.graph import OpGraph
 from hw_cost.kernels import kernels_of
 from hw_cost.runtimes import OnnxRuntime
 from metaml.data import Task, make_splits, make_task
-from metaml.data.columns import encode_columns
 from metaml.evaluation import Evaluator
 from metaml.export import check_parity, deployed_graph, to_onnx
 from metaml.metrics import metric_for
-from metaml.models import FAMILIES, NetworkShape, TorchFamily
-from metaml.space import default_configurations, sample_configurations
+from metaml.models import FAMILIES, TabularShape, TorchFamily
+from metaml.space import SPACES
 from tests.conftest import mixed_table
 
 SHAPES = {
-    "both": NetworkShape(7, (5, 3), 3, is_regression=False),
-    "numeric": NetworkShape(4, (), 2, is_regression=False),
-    "categorical": NetworkShape(0, (4, 6), 1, is_regression=True),
+    "both": TabularShape(7, (5, 3), n_outputs=3, is_regression=False),
+    "numeric": TabularShape(4, (), n_outputs=2, is_regression=False),
+    "categorical": TabularShape(0, (4, 6), n_outputs=1, is_regression=True),
 }
-CONFIGURATIONS = default_configurations() + sample_configurations(8, seed=5)
+SPACE = SPACES["tabular"]
+CONFIGURATIONS = SPACE.defaults() + SPACE.sample(2 * len(SPACE.families), seed=5)
 
 
 def small(configuration: dict) -> dict:
@@ -68,7 +68,7 @@ class TestTorchFamily:
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "regression", "numeric only", "categorical only"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", SPACE.families)
 class TestExport:
     def configuration(self, family: str) -> dict:
         return small(next(c for c in CONFIGURATIONS if c["family"] == family))
@@ -79,12 +79,13 @@ class TestExport:
         pipeline = evaluator.refit(self.configuration(family), seconds=60)
         model = to_onnx(pipeline, task)
         onnx.checker.check_model(model, full_check=True)
-        numeric, categorical = evaluator.numeric.copy(), evaluator.categorical.copy()
+        inputs = {name: array.copy() for name, array in task.inputs.items()}
+        numeric, categorical = inputs.values()
         if numeric.size:
             numeric[0], numeric[1], numeric[2] = np.nan, np.inf, -1e300
         if categorical.size:
             categorical[0], categorical[1] = "", "never seen"
-        assert check_parity(model.SerializeToString(), pipeline, numeric, categorical) <= 1e-4
+        assert check_parity(model.SerializeToString(), pipeline, inputs) <= 1e-4
 
     def test_graph_foretold_before_training_is_the_graph_of_the_file(self, family, kind):
         """The latency that rejects a configuration is that of the file it would become."""
@@ -110,7 +111,7 @@ class TestExport:
         for _ in range(2):
             evaluator = evaluator_of(task)
             pipeline = evaluator.refit(configuration, seed=3, seconds=60)
-            predictions.append(pipeline.predict(*encode_columns(task.X, task.columns)))
+            predictions.append(pipeline.predict(task.inputs))
         np.testing.assert_array_equal(predictions[0], predictions[1])
 
 
@@ -124,15 +125,15 @@ def test_rare_class_absent_from_training_rows_is_predicted_with_small_probabilit
     y[:6] = "rare"
     task = make_task(table[["age", "income", "city"]], y)
     rare = task.classes.index("rare")
-    for configuration in default_configurations():
+    for configuration in SPACE.defaults():
         evaluator = evaluator_of(task)
         kept = np.flatnonzero(task.y != rare)
         fold = type(evaluator.splits[0])(train=kept, valid=np.arange(len(task.y)))
         evaluation = Evaluator(task, (fold,), metric_for(task.type)).evaluate(small(configuration), seconds=60)
-        probabilities = evaluation.pipelines[0].predict(evaluator.numeric, evaluator.categorical)
+        probabilities = evaluation.pipelines[0].predict(task.inputs)
         assert probabilities.shape == (200, 3)
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
 def test_graph_is_a_graph():
-    assert isinstance(FAMILIES["mlp"].graph(default_configurations()[2], SHAPES["both"]), OpGraph)
+    assert isinstance(FAMILIES["mlp"].graph(SPACE.default("mlp"), SHAPES["both"]), OpGraph)

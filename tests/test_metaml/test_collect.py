@@ -7,12 +7,12 @@ import pytest
 
 from metaml.collect import Plan, choose_configurations, choose_tasks, collect, publish_history, read_manifest
 from metaml.errors import UsageError
-from metaml.space import SPACE_VERSION
+from metaml.space import SPACES
 from metaml.store import Store
 from portfolio import load_history
 from tests.conftest import mixed_table
 
-PLAN = Plan([{"space": SPACE_VERSION, "family": "linear", "l2": l2} for l2 in (0.01, 0.1)])
+PLAN = Plan([{"space": SPACES["tabular"].version, "family": "linear", "l2": l2} for l2 in (0.01, 0.1)])
 
 
 @pytest.fixture(scope="module")

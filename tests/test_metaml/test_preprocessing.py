@@ -5,25 +5,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from metaml.preprocessing import LIMIT, MAX_CATEGORIES, Preprocessor
+from metaml.preprocessing import TablePreprocessor
+from metaml.preprocessing.table import LIMIT, MAX_CATEGORIES
 
 
-def fit(numeric=None, categorical=None, n=0) -> Preprocessor:
-    n = n or len(numeric if numeric is not None else categorical)
+def raw(numeric=None, categorical=None) -> dict:
+    n = len(numeric if numeric is not None else categorical)
     numeric = np.empty((n, 0)) if numeric is None else np.asarray(numeric, dtype=float)
     categorical = np.empty((n, 0), dtype=object) if categorical is None else np.asarray(categorical, dtype=object)
-    return Preprocessor.fit(numeric, categorical)
+    return {"numeric": numeric, "categorical": categorical}
+
+
+def fit(numeric=None, categorical=None) -> TablePreprocessor:
+    return TablePreprocessor.fit(raw(numeric, categorical))
 
 
 def test_median_and_quartiles_by_hand():
     column = np.array([[1.0], [2.0], [3.0], [4.0], [5.0]])  # median 3, quartiles 2 and 4
-    features = fit(column).transform(column, np.empty((5, 0), dtype=object))
+    features = fit(column).transform(raw(column))
     assert features.numeric[:, 0].tolist() == [-1.0, -0.5, 0.0, 0.5, 1.0]
 
 
 def test_missing_values_become_the_median_and_are_marked():
     column = np.array([[1.0, 7.0], [np.nan, 8.0], [3.0, 9.0]])
-    features = fit(column).transform(column, np.empty((3, 0), dtype=object))
+    features = fit(column).transform(raw(column))
     assert features.numeric.shape == (3, 3)  # one indicator: the second column has no hole
     assert features.numeric[:, 2].tolist() == [0, 1, 0]
     assert features.numeric[1, 0] == 0
@@ -35,7 +40,7 @@ def test_codes_are_numbered_over_all_columns_most_frequent_first():
     assert preprocessor.vocabularies == (("b", "a"), ("x", "y"))
     assert preprocessor.cardinalities == (4, 4)
     rows = np.array([["a", "y"], ["never", ""], ["b", "x"]], dtype=object)
-    features = preprocessor.transform(np.empty((3, 0)), rows)
+    features = preprocessor.transform(raw(categorical=rows))
     assert features.codes.tolist() == [[3, 4 + 3], [1, 4 + 0], [2, 4 + 2]]
 
 
@@ -46,7 +51,7 @@ def test_many_categories_are_cut():
 
 @given(arrays(np.float64, (12, 2), elements=st.floats(allow_nan=True, allow_infinity=True)))
 def test_features_are_always_finite(numeric):
-    features = fit(numeric).transform(numeric, np.empty((12, 0), dtype=object))
+    features = fit(numeric).transform(raw(numeric))
     assert np.isfinite(features.numeric).all()
     assert np.abs(features.numeric).max() <= LIMIT
 
@@ -54,8 +59,7 @@ def test_features_are_always_finite(numeric):
 @given(st.floats(0.01, 100), st.floats(-1e3, 1e3))
 def test_scale_and_offset_of_a_column_do_not_matter(scale, offset):
     column = np.linspace(-3, 9, 13)[:, None] ** 3
-    empty = np.empty((13, 0), dtype=object)
     moved = scale * column + offset
     np.testing.assert_allclose(
-        fit(column).transform(column, empty).numeric, fit(moved).transform(moved, empty).numeric, rtol=1e-3, atol=1e-3
+        fit(column).transform(raw(column)).numeric, fit(moved).transform(raw(moved)).numeric, rtol=1e-3, atol=1e-3
     )

@@ -3,14 +3,13 @@
 import pandas as pd
 
 from metaml.proposals import MAX_WARM, LatencyLimit, Proposer
-from metaml.space import build_space, default_configurations, sample_configurations
+from metaml.space import SPACES
 from metaml.trial import Trial, configuration_id
-from metaml.tuner import Tuner
 from portfolio import WARM_STARTERS, History
 
 
 def history(n_configurations: int = 20, n_tasks: int = 6) -> History:
-    configurations = {configuration_id(c): c for c in sample_configurations(n_configurations, 3)}
+    configurations = {configuration_id(c): c for c in SPACES["tabular"].sample(n_configurations, 3)}
     errors = pd.DataFrame(
         [[(7 * i * j) % 11 / 11 for j in range(len(configurations))] for i in range(1, n_tasks + 1)],
         index=[f"t{i}" for i in range(n_tasks)],
@@ -21,7 +20,7 @@ def history(n_configurations: int = 20, n_tasks: int = 6) -> History:
 
 def proposer(past: History, name: str = "portfolio", latency: LatencyLimit | None = None) -> Proposer:
     starter = WARM_STARTERS[name](seed=0).fit(past)
-    return Proposer(starter, past, None, lambda: Tuner(build_space(0), seed=0), latency or LatencyLimit(), seed=0)
+    return Proposer(starter, past, None, SPACES["tabular"], latency or LatencyLimit(), seed=0)
 
 
 def run(made: Proposer, n: int) -> list[Trial]:
@@ -43,7 +42,7 @@ def test_past_results_come_first_then_smac_and_nothing_twice():
 
 def test_without_history_the_defaults_come_first():
     trials = run(proposer(History.empty(), "auto"), 6)
-    assert [t.source for t in trials] == ["default"] * len(default_configurations()) + ["smac"] * 2
+    assert [t.source for t in trials] == ["default"] * len(SPACES["tabular"].defaults()) + ["smac"] * 2
 
 
 def test_cold_start_tries_defaults_whatever_is_remembered():

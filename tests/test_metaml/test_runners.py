@@ -8,10 +8,10 @@ import pytest
 
 from metaml.data import make_splits, make_task
 from metaml.runners import Assignment, Job, WorkerPool
-from metaml.space import default_configurations
+from metaml.space import SPACES
 from tests.conftest import mixed_table
 
-DEFAULTS = {c["family"]: c for c in default_configurations()}
+DEFAULTS = {c["family"]: c for c in SPACES["tabular"].defaults()}
 
 
 def assignment() -> Assignment:

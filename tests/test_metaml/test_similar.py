@@ -12,7 +12,7 @@ from metaml.cli.metafeatures import MEASURES as NAMES
 from metaml.data import make_task
 from metaml.errors import StoreError, UsageError
 from metaml.similar import MEASURES, similar_tasks
-from metaml.space import SPACE_VERSION
+from metaml.space import SPACES
 from metaml.store import RunRecord, Store
 from metaml.trial import Trial
 from metaml.views import describe_task, remember, task_record
@@ -27,9 +27,9 @@ def task_of(n=120, *, target="label", seed=0, name="t"):
 
 def add_trials(store, task, errors):
     store.add_task(task_record(task))
-    store.add_run(RunRecord(task.name, task.fingerprint, SPACE_VERSION, "roc_auc"))
+    store.add_run(RunRecord(task.name, task.fingerprint, SPACES["tabular"].version, "roc_auc"))
     trials = [
-        Trial(i, {"space": SPACE_VERSION, "family": "linear", "l2": i}, "collect", "ok", error=error)
+        Trial(i, {"space": SPACES["tabular"].version, "family": "linear", "l2": i}, "collect", "ok", error=error)
         for i, error in enumerate(errors)
     ]
     store.add_trials(task.name, trials)

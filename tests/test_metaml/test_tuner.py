@@ -4,14 +4,16 @@ import math
 
 import pytest
 
-from metaml.space import build_space, default_configurations, is_legal, sample_configurations, to_configuration
+from metaml.space import SPACES
 from metaml.trial import WORST_ERROR, configuration_id
 from metaml.tuner import Tuner
+
+SPACE = SPACES["tabular"]
 
 
 @pytest.fixture
 def tuner():
-    made = Tuner(build_space(0), seed=0)
+    made = Tuner(SPACE, seed=0)
     yield made
     made.close()
 
@@ -19,13 +21,13 @@ def tuner():
 def test_asks_legal_distinct_configurations_without_any_result(tuner):
     asked = [tuner.ask() for _ in range(3)]
     for configuration in asked:
-        assert is_legal(configuration)
+        assert SPACE.is_legal(configuration)
         tuner.tell(configuration, 0.5)
     assert len({configuration_id(c) for c in asked}) == 3
 
 
 def test_told_results_of_others_are_learned_from_not_run_again(tuner):
-    told = default_configurations() + sample_configurations(24, 0)
+    told = SPACE.defaults() + SPACE.sample(24, 0)
     tuner.tell_all((c, 0.1 if c["family"] == "mlp" else 0.9) for c in told)
     asked = [tuner.ask() for _ in range(12)]
     assert not {configuration_id(c) for c in asked} & {configuration_id(c) for c in told}
@@ -53,7 +55,7 @@ def test_illegal_configuration_is_passed_over(tuner):
 
 def test_same_seed_same_questions():
     def ask_some(seed: int) -> list[str]:
-        tuner = Tuner(build_space(seed), seed=seed)
+        tuner = Tuner(SPACE, seed=seed)
         names = []
         for i in range(10):
             configuration = tuner.ask()
@@ -66,16 +68,16 @@ def test_same_seed_same_questions():
     assert ask_some(1) != ask_some(2)
 
 
-def test_space_of_the_caller_is_left_alone():
-    space = build_space(5)
-    expected = to_configuration(build_space(5).sample_configuration())
-    Tuner(space, seed=99).close()
-    assert to_configuration(space.sample_configuration()) == expected
+def test_optimisers_do_not_share_a_random_state():
+    expected = SPACE.to_configuration(SPACE.build(5).sample_configuration())
+    space = SPACE.build(5)
+    Tuner(SPACE, seed=99).close()
+    assert SPACE.to_configuration(space.sample_configuration()) == expected
 
 
 def test_nothing_is_written_into_the_working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    tuner = Tuner(build_space(0), seed=0)
+    tuner = Tuner(SPACE, seed=0)
     tuner.tell(tuner.ask(), 0.3)
     tuner.close()
     assert list(tmp_path.iterdir()) == []

@@ -1,15 +1,19 @@
-"""From raw columns to what models take: robust scaling, missing-value indicators, category codes. Also as ONNX ops."""
+"""From raw columns to numbers and codes: robust scaling, missing-value indicators, category codes. Also as ONNX ops."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
 from hw_cost.graph import BATCH, OpGraph, Parameter
-from metaml.models.base import Tensors
+from metaml.data import RawInputs
+from metaml.models.base import TabularShape, Tensors
+from metaml.preprocessing.base import Features, Preprocessor
 
 MAX_CATEGORIES = 255
 """Distinct categories kept for each column; rarer ones share one code."""
@@ -25,23 +29,24 @@ MISSING, OTHER, FIRST = 0, 1, 2
 
 
 @dataclass(frozen=True)
-class Features:
-    """What a model takes: float32 ``numeric`` (n, n_numeric) and int64 ``codes`` (n, n_categorical)."""
+class TableFeatures(Features):
+    """What models of tables take: float32 ``numeric`` (n, n_numeric) and int64 ``codes`` (n, n_categorical)."""
 
     numeric: np.ndarray
     codes: np.ndarray
 
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self.numeric)
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """Numbers and codes."""
+        return self.numeric, self.codes
 
-    def rows(self, indices: np.ndarray) -> Features:
+    def rows(self, indices: np.ndarray) -> TableFeatures:
         """Return the rows at `indices`."""
-        return Features(self.numeric[indices], self.codes[indices])
+        return TableFeatures(self.numeric[indices], self.codes[indices])
 
 
 @dataclass(frozen=True)
-class Preprocessor:
+class TablePreprocessor(Preprocessor):
     """Fitted on the training rows alone.
 
     A number x becomes (x - median) / interquartile range; a missing one 0, with an indicator column where the
@@ -58,8 +63,9 @@ class Preprocessor:
     """Kept categories of each categorical column, most frequent first."""
 
     @classmethod
-    def fit(cls, numeric: np.ndarray, categorical: np.ndarray) -> Preprocessor:
-        """Learn from raw float64 ``(n, d_num)`` and raw text ``(n, d_cat)``."""
+    def fit(cls, inputs: RawInputs) -> Self:
+        """Learn from raw float64 ``numeric`` (n, d_num) and raw text ``categorical`` (n, d_cat)."""
+        numeric, categorical = inputs["numeric"], inputs["categorical"]
         center, scale = _robust_scale(numeric)
         indicators = np.flatnonzero(np.isnan(numeric).any(axis=0)) if numeric.size else np.empty(0, dtype=np.int64)
         vocabularies = tuple(_vocabulary(column) for column in categorical.T)
@@ -80,8 +86,13 @@ class Preprocessor:
         """First code of each categorical column, int64 (d_cat,)."""
         return np.cumsum([0, *self.cardinalities[:-1]]).astype(np.int64)[: len(self.vocabularies)]
 
-    def transform(self, numeric: np.ndarray, categorical: np.ndarray) -> Features:
-        """Return the features of raw float64 ``(n, d_num)`` and raw text ``(n, d_cat)``."""
+    def shape(self, n_outputs: int, *, is_regression: bool) -> TabularShape:
+        """Return what a model sees of the task."""
+        return TabularShape(self.n_numeric, self.cardinalities, n_outputs=n_outputs, is_regression=is_regression)
+
+    def transform(self, inputs: RawInputs) -> TableFeatures:
+        """Return the features of raw float64 ``numeric`` (n, d_num) and raw text ``categorical`` (n, d_cat)."""
+        numeric, categorical = inputs["numeric"], inputs["categorical"]
         missing = np.isnan(numeric)
         scaled = np.where(missing, 0.0, (numeric - self.center) * self.scale)
         scaled = np.clip(scaled, -LIMIT, LIMIT).astype(np.float32)
@@ -91,13 +102,16 @@ class Preprocessor:
             code_of = {"": MISSING} | {category: FIRST + i for i, category in enumerate(vocabulary)}
             column = pd.Series(categorical[:, j], dtype=object).map(code_of).fillna(OTHER)
             codes[:, j] = column.to_numpy(dtype=np.int64) + offset
-        return Features(np.hstack(parts), codes)
+        return TableFeatures(np.hstack(parts), codes)
 
-    def emit(self, graph: OpGraph) -> tuple[str | None, str | None]:
-        """Append the operations that do `transform`; return the nodes of the numeric features and of the codes."""
-        numeric = self._emit_numeric(graph) if len(self.center) else None
-        codes = self._emit_codes(graph) if self.vocabularies else None
-        return numeric, codes
+    def emit(self, graph: OpGraph) -> dict[str, str]:
+        """Append the operations that do `transform`; nodes of the numeric features and of the codes, if there are."""
+        nodes = {}
+        if len(self.center):
+            nodes["numeric_features"] = self._emit_numeric(graph)
+        if self.vocabularies:
+            nodes["codes"] = self._emit_codes(graph)
+        return nodes
 
     def _emit_numeric(self, graph: OpGraph) -> str:
         d = len(self.center)
@@ -155,9 +169,11 @@ class Preprocessor:
             "code_table": table.ravel(),
         }
 
-    def dictionary(self) -> tuple[list[str], list[int]]:
-        """Return the keys and values of the emitted ``LabelEncoder``; its default value is the number of keys."""
-        return self._words, list(range(len(self._words)))
+    def long_attributes(self) -> dict[str, Mapping[str, Any]]:
+        """Return the dictionary of the emitted ``LabelEncoder``; its default value is the number of keys."""
+        words = self._words
+        entries = {"keys_strings": words, "values_int64s": list(range(len(words))), "default_int64": len(words)}
+        return {"LabelEncoder": entries}
 
 
 def _robust_scale(numeric: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
