@@ -90,4 +90,5 @@ def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Euclidean distances times the root of 3."""
     squares = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1)[None] - 2 * a @ b.T
-    return np.sqrt(3 * np.maximum(squares, 0.0))
+    result: np.ndarray = np.sqrt(3 * np.maximum(squares, 0.0))
+    return result
