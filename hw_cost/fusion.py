@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hw_cost.graph import Operation, OpGraph
+from hw_cost.graph import PART, Operation, OpGraph
+from hw_cost.ops import size
 
 GEMM_ACTIVATIONS = {
     *("Relu", "Tanh", "Sigmoid", "LeakyRelu", "Elu", "Selu", "Softplus", "Softsign", "HardSigmoid", "ThresholdedRelu")
@@ -18,13 +19,10 @@ GEMM_ACTIVATIONS = {
 EXPANSIONS = {"HardSwish": ("HardSigmoid", "Mul"), "Mish": ("Softplus", "Tanh", "Mul")}
 """Operators that are executed as several."""
 
-REMOVED = {"Identity", "Dropout"}
+REMOVED = {"Identity", "Dropout", PART}
 
-OBSERVED = {
-    *("Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "MatMul", "Transpose", "Reshape", "Split", "Unsqueeze"),
-    *("BiasGelu", "ReduceMean", "Slice", "Squeeze"),
-}
-"""Operators of networks on images and on tokens: layouts and fusions around them are left to onnxruntime to tell."""
+OBSERVED = {"Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize", "Slice", "Split"}
+"""Operators, of networks on images above all, around which layouts and fusions are left to onnxruntime to tell."""
 
 
 def rules_hold(graph: OpGraph) -> bool:
@@ -34,30 +32,61 @@ def rules_hold(graph: OpGraph) -> bool:
 
 def executed(graph: OpGraph) -> list[Operation]:
     """Return the operations that are executed, in order."""
-    network, done, operations = graph.network, set[str](), list[Operation]()
-    for name, data in network.nodes(data=True):
+    done, operations = set[str](), list[Operation]()
+    for name, data in graph.network.nodes(data=True):
         operation: Operation | None = data.get("operation")
         if operation is None or name in done or operation.op in REMOVED:
             continue
         follower = _only_reader(graph, name)
-        reader = network.nodes[follower]["operation"] if follower else None
-        if operation.op == "Gemm" and reader is not None and reader.op in GEMM_ACTIVATIONS:
-            attributes = {**operation.attributes, "activation": reader.op}
-            operations.append(replace(operation, op="FusedGemm", attributes=attributes))
-            done.add(str(follower))
-        elif operation.op == "Sigmoid" and reader is not None and _is_gate(graph, name, str(follower)):
-            operations.append(replace(operation, op="QuickGelu"))
-            done.add(str(follower))
+        fused = _fused(graph, name, follower) if follower else None
+        if fused is not None and follower is not None:
+            operations.append(fused)
+            done.add(follower)
         elif operation.op in EXPANSIONS:
             operations += [replace(operation, op=op) for op in EXPANSIONS[operation.op]]
-        else:
+        elif not (follower and _goes_into(graph.network.nodes[follower]["operation"], operation)):
             operations.append(operation)
     return operations
+
+
+def _goes_into(reader: Operation, operation: Operation) -> bool:
+    """True for what a ``MatMul`` does on the way with what it reads: a scale, or an exchange of the last two axes."""
+    if reader.op != "MatMul":
+        return False
+    order = operation.attributes.get("perm") or []
+    swapped = [*range(len(order) - 2), len(order) - 1, len(order) - 2]
+    return _is_scale(operation) or (operation.op == "Transpose" and len(order) > 1 and list(order) == swapped)
+
+
+def _fused(graph: OpGraph, name: str, follower: str) -> Operation | None:
+    """Return what an operation and the only reader of its output become together, None when they stay apart."""
+    operation: Operation = graph.network.nodes[name]["operation"]
+    reader: Operation = graph.network.nodes[follower]["operation"]
+    if operation.op == "Gemm" and reader.op in GEMM_ACTIVATIONS:
+        return replace(operation, op="FusedGemm", attributes={**operation.attributes, "activation": reader.op})
+    if operation.op == "MatMul" and _is_scale(reader):
+        return operation
+    if operation.op == "Add" and reader.op == "Gelu" and _is_bias(operation):
+        return replace(operation, op="BiasGelu")
+    if operation.op == "Sigmoid" and _is_gate(graph, name, follower):
+        return replace(operation, op="QuickGelu")
+    return None
 
 
 def _only_reader(graph: OpGraph, name: str) -> str | None:
     readers = list(graph.network.successors(name))
     return readers[0] if len(readers) == 1 else None
+
+
+def _is_scale(operation: Operation) -> bool:
+    """True for a product with one constant number, which a ``MatMul`` beside it computes on the way."""
+    return operation.op == "Mul" and [size(shape) for shape in operation.parameters.values()] == [1]
+
+
+def _is_bias(operation: Operation) -> bool:
+    """True for the addition of a row of constants."""
+    shapes = list(operation.parameters.values())
+    return len(shapes) == 1 and shapes[0] == operation.output[-1:]
 
 
 def _is_gate(graph: OpGraph, sigmoid: str, product: str) -> bool:

@@ -11,6 +11,9 @@ import networkx as nx
 BATCH = -1
 """Stands for the batch size in every shape of a graph; replaced by a number when a cost is asked for."""
 
+PART = "Part"
+"""Operator that computes nothing: it names a later output of the operation before it."""
+
 Shape = tuple[int, ...]
 
 
@@ -84,6 +87,18 @@ class OpGraph:
         self.network.add_node(name, shape=output, operation=operation, sources=sources)
         self.network.add_edges_from((source, name) for source in activations)
         return name
+
+    def part(self, node: str, k: int, shape: Shape, *, dtype: str | None = None) -> str:
+        """Name output `k` of an operation that has several, such as the positions that ``TopK`` finds.
+
+        Args:
+            node: the operation, added with ``num_outputs``.
+            k: from 1; the node itself is output 0.
+            shape: of this output.
+            dtype: as of an input.
+        """
+        typed = {"dtype": dtype} if dtype else {}
+        return self.add(PART, node, output=shape, k=k, **typed)
 
     def __iter__(self) -> Iterator[Operation]:
         """The operations in order of insertion, inputs left out."""

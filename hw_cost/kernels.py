@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from hw_cost.fusion import executed
 from hw_cost.graph import Operation, OpGraph
+from hw_cost.kinds import kernel_name, kind_of
 from hw_cost.onnx_writer import input_dtype
 from hw_cost.ops import parameter_bytes, size
-from hw_cost.sizes import SIZE_NAMES, SIZES, Sizes, kernel_name, kind_of
+from hw_cost.sizes import SIZE_NAMES, SIZES, Sizes
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def work_of(kernel: Kernel) -> Sizes | None:
     if kernel.kind == "conv":
         macs = s["images"] * s["height"] * s["width"] * s["n_out"] * s["n_in"] // s["groups"] * s["window"]
         return {"flops": 2 * macs, "bytes": conv_bytes(s)}
-    if kernel.kind == "product":
+    if kernel.kind in {"product", "batched"}:
         macs = s["matrices"] * s["rows"] * s["n_in"] * s["n_out"]
         moved = s["rows"] * s["n_in"] + s["n_in"] * s["n_out"] + s["rows"] * s["n_out"]
         return {"flops": 2 * macs, "bytes": 4 * s["matrices"] * moved}

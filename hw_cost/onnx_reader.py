@@ -172,7 +172,8 @@ def _ensemble_sizes(values: Mapping[str, Any]) -> dict[str, int]:
     """Trees, leaves (of all trees together) and depth of the deepest tree."""
     if "nodes_treeids" not in values:  # the TreeEnsemble of ai.onnx.ml 5
         n_leaves = len(values.get("leaf_targetids", ()))
-        return {"n_trees": len(values.get("tree_roots", ())), "n_leaves": n_leaves, "depth": n_leaves.bit_length()}
+        sizes = {"n_trees": len(values.get("tree_roots", ())), "n_leaves": n_leaves}
+        return {**sizes, "n_votes": 1, "depth": n_leaves.bit_length()}
     keys = list(zip(values["nodes_treeids"], values["nodes_nodeids"], strict=True))
     branches = zip(keys, values["nodes_modes"], values["nodes_truenodeids"], values["nodes_falsenodeids"], strict=True)
     children = {key: ((key[0], true), (key[0], false)) for key, mode, true, false in branches if mode != b"LEAF"}
@@ -181,5 +182,6 @@ def _ensemble_sizes(values: Mapping[str, Any]) -> dict[str, int]:
     while level:
         depth += 1
         level = {child for key in level if key in children for child in children[key]}
-    n_trees = len(set(values["nodes_treeids"]))
-    return {"n_trees": n_trees, "n_leaves": len(keys) - len(children), "depth": depth}
+    n_trees, n_leaves = len(set(values["nodes_treeids"])), len(keys) - len(children)
+    votes = len(values.get("target_ids") or values.get("class_ids") or ())
+    return {"n_trees": n_trees, "n_leaves": n_leaves, "n_votes": max(1, round(votes / n_leaves)), "depth": depth}

@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hw_cost.graph import Operation, OpGraph, Parameter
+from hw_cost.graph import PART, Operation, OpGraph, Parameter
 from hw_cost.onnx_reader import BLOCKED_DOMAIN, BLOCKED_PREFIX
 
 OPSET, ML_OPSET, IR_VERSION = 20, 3, 10
 """Versions of ONNX that onnxruntime >= 1.17 runs."""
-COST_ONLY = {"dtype", "n_keys", "n_trees", "n_leaves", "depth", "n_features"}
+COST_ONLY = {"dtype", "n_keys", "n_trees", "n_leaves", "n_votes", "depth", "n_features", "at"}
 """Attributes of a graph that say what an operation costs; ONNX does not know them."""
 DOMAINS = {
     **dict.fromkeys(("LabelEncoder", "TreeEnsembleRegressor"), "ai.onnx.ml"),
@@ -24,6 +24,7 @@ _TYPES = {
     "double": TensorProto.DOUBLE,
     "int64": TensorProto.INT64,
     "string": TensorProto.STRING,
+    "uint8": TensorProto.UINT8,
 }
 
 
@@ -52,8 +53,12 @@ def to_model(
             continue
         operation: Operation = data["operation"]
         used |= dict.fromkeys(operation.parameters)
-        sources = [source.name if isinstance(source, Parameter) else source for source in data["sources"]]
+        if operation.op == PART:
+            continue
+        sources = [_tensor(graph, source) for source in data["sources"]]
         short = {key: value for key, value in operation.attributes.items() if key not in COST_ONLY}
+        if operation.op != "Split":  # of others it is told by the outputs alone
+            short.pop("num_outputs", None)
         target = ends[name].name if name in ends else name
         is_blocked = operation.op.startswith(BLOCKED_PREFIX)
         domain = BLOCKED_DOMAIN if is_blocked else DOMAINS.get(operation.op, "")
@@ -68,6 +73,17 @@ def to_model(
     domains += [(name, 1) for name in ("com.microsoft", BLOCKED_DOMAIN) if name in used_domains]
     opsets = [helper.make_opsetid(*domain) for domain in domains]
     return helper.make_model(body, opset_imports=opsets, ir_version=IR_VERSION, producer_name="metaml")
+
+
+def _tensor(graph: OpGraph, source: str | Parameter) -> str:
+    """Return the name of the tensor that is read."""
+    if isinstance(source, Parameter):
+        return source.name
+    operation = graph.network.nodes[source].get("operation")
+    if operation is None or operation.op != PART:
+        return source
+    (whole,) = graph.network.nodes[source]["sources"]
+    return f"{whole}_{operation.attributes['k']}"
 
 
 def input_dtype(graph: OpGraph, name: str) -> str:

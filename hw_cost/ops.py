@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-from hw_cost.graph import BATCH, Operation, OpGraph, Shape
+from hw_cost.graph import BATCH, PART, Operation, OpGraph, Shape
 
 ITEM_BYTES = {"double": 8, "int64": 8, "string": 32, "bool": 1, "uint8": 1, "int8": 1, "float": 4}
 """Bytes of one element; a string counts as the header of a C++ string."""
@@ -67,8 +67,24 @@ def _per_output(flops: int) -> Callable[[Operation, int], int]:
     return lambda operation, batch: flops * size(operation.output, batch)
 
 
-def _reduction_flops(operation: Operation, batch: int) -> int:
-    return size(operation.inputs[0], batch)
+def _per_input(flops: int) -> Callable[[Operation, int], int]:
+    return lambda operation, batch: flops * size(operation.inputs[0], batch)
+
+
+def _several_flops(operation: Operation, batch: int) -> int:
+    """An addition for each element of each input."""
+    return sum(size(shape, batch) for shape in (*operation.inputs, *operation.parameters.values()))
+
+
+def _window_flops(operation: Operation, batch: int) -> int:
+    """An addition or a comparison for each position of the window."""
+    window: int = math.prod(operation.attributes.get("kernel_shape", (1,)))
+    return size(operation.output, batch) * window
+
+
+def _resize_flops(operation: Operation, batch: int) -> int:
+    """Three interpolations for each element of a linear one in two dimensions; nothing where pixels are copied."""
+    return 7 * size(operation.output, batch) if operation.attributes.get("mode") == "linear" else 0
 
 
 def _tree_flops(operation: Operation, batch: int) -> int:
@@ -83,14 +99,23 @@ FLOPS: dict[str, Callable[[Operation, int], int]] = {
     **dict.fromkeys(("TreeEnsemble", "TreeEnsembleRegressor", "TreeEnsembleClassifier"), _tree_flops),
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Sqrt", "Relu", "Neg", "Abs", "Clip", "Max", "Min"), _per_output(1)),
     **dict.fromkeys(("Exp", "Log", "Tanh", "Erf", "Pow", "Reciprocal", "Not", "IsNaN", "Where"), _per_output(1)),
+    **dict.fromkeys(("Sin", "Cos", "Floor", "Ceil", "Round", "Sign", "And", "Or"), _per_output(1)),
+    **dict.fromkeys(("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"), _per_output(1)),
+    **dict.fromkeys(("Sum", "Mean"), _several_flops),
     **dict.fromkeys(("LeakyRelu", "HardSigmoid"), _per_output(2)),
     **dict.fromkeys(("Sigmoid", "Elu", "Selu", "Softplus", "Softsign", "HardSwish"), _per_output(3)),
     **dict.fromkeys(("Gelu", "QuickGelu", "Mish", "BiasGelu"), _per_output(5)),
     **dict.fromkeys(("BatchNormalization",), _per_output(2)),
     **dict.fromkeys(("LayerNormalization", "SkipLayerNormalization", "InstanceNormalization"), _per_output(8)),
     **dict.fromkeys(("Softmax", "LogSoftmax"), _per_output(5)),
-    **dict.fromkeys(("ReduceSum", "ReduceMean", "ReduceMax"), _reduction_flops),
-    **dict.fromkeys(("Gather", "LabelEncoder", "Concat", "Cast", "Identity", "Dropout"), _per_output(0)),
+    **dict.fromkeys(("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ArgMax", "ArgMin", "TopK"), _per_input(1)),
+    **dict.fromkeys(("ReduceSumSquare", "ReduceL2"), _per_input(2)),
+    **dict.fromkeys(("MaxPool", "AveragePool"), _window_flops),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), _per_input(1)),
+    "Resize": _resize_flops,
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _per_output(2)),
+    **dict.fromkeys(("Gather", "LabelEncoder", "Concat", "Cast", "Identity", "Dropout", PART), _per_output(0)),
+    **dict.fromkeys(("OneHot", "Expand", "Tile", "Pad"), _per_output(0)),
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split"), _per_output(0)),
 }
 """ONNX operator type -> floating-point operations for a batch. An operator that is not here counts as 0."""
@@ -133,12 +158,18 @@ def bytes_moved(graph: OpGraph | Iterable[Operation], batch: int = 1) -> int:
 def parameter_bytes(graph: OpGraph | Iterable[Operation]) -> int:
     """Bytes of all constants of a network; a constant that several operations use counts once.
 
-    The nodes of a tree ensemble count 32 bytes each, what onnxruntime keeps of one.
+    The nodes of a tree ensemble count 32 bytes each, what onnxruntime keeps of one, and 16 for each of several votes
+    of a leaf.
     """
     constants = {(name, shape): item_bytes(op) for op in graph for name, shape in op.parameters.items()}
     ensembles = [operation for operation in graph if operation.op.startswith("TreeEnsemble")]
-    nodes = sum(2 * leaves for _, _, leaves, _ in map(tree_sizes, ensembles))
-    return sum(size(shape) * item for (_, shape), item in constants.items()) + 32 * nodes
+    trees = sum(tree_bytes(tree_sizes(op)[2], int(op.attributes.get("n_votes", 1))) for op in ensembles)
+    return sum(size(shape) * item for (_, shape), item in constants.items()) + trees
+
+
+def tree_bytes(leaves: int, votes: int) -> int:
+    """Bytes of the nodes of trees, of which each leaf votes for so many outputs."""
+    return 64 * leaves + 16 * leaves * votes * (votes > 1)
 
 
 def uncounted(graph: OpGraph | Iterable[Operation]) -> list[str]:

@@ -48,6 +48,11 @@ def _product(s: Sizes) -> list[float]:
     ]
 
 
+def _batched(s: Sizes) -> list[float]:
+    weights = s["matrices"] * s["n_in"] * TILE * math.ceil(s["n_out"] / TILE)
+    return [*_product(s), *(weights * rise for rise in _rises(s["working_set"]))]
+
+
 def _conv(s: Sizes) -> list[float]:
     """Quantities of a direct convolution over blocks of channels (as of Georganas et al. 2018, algorithm 3)."""
     images, height, width, stride = s["images"], s["height"], s["width"], s["stride"]
@@ -117,6 +122,13 @@ def _rowwise(s: Sizes) -> list[float]:
     return [1, rows, width, width * _ramp(width, 10, 12), elements, elements * _ramp(elements, 16, 19)]
 
 
+def _select(s: Sizes) -> list[float]:
+    """A heap of the entries kept, or a partial sort (Knuth 1998, section 5.2.3)."""
+    rows, width, kept = s["rows"], s["width"], s["kept"]
+    levels = math.log2(1 + kept)
+    return [1, rows, rows * width, rows * kept, rows * kept * levels, rows * width * levels]
+
+
 def _gather(s: Sizes) -> list[float]:
     return [1, s["lookups"], s["lookups"] * s["bytes"]]
 
@@ -146,6 +158,7 @@ def _ramp(value: float, start: float, end: float) -> float:
 QUANTITIES: dict[str, Callable[[Sizes], list[float]]] = {
     "dense": _dense,
     "product": _product,
+    "batched": _batched,
     "conv": _conv,
     "pool": _pool,
     "reorder": _reorder,
@@ -153,6 +166,7 @@ QUANTITIES: dict[str, Callable[[Sizes], list[float]]] = {
     "trees": _trees,
     "elementwise": _elementwise,
     "rowwise": _rowwise,
+    "select": _select,
     "gather": _gather,
     "encoder": _encoder,
     "concat": _concat,

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 from onnx import helper
+from scipy.special import ndtri
 
 from hw_cost.graph import BATCH, Operation, OpGraph, Parameter, Shape
 from hw_cost.onnx_writer import to_model
 
-_NUMPY = {"double": np.float64, "int64": np.int64}
+_NUMPY = {"double": np.float64, "int64": np.int64, "uint8": np.uint8}
 
 
 def write_onnx(graph: OpGraph, *, seed: int = 0, outputs: list[str] | None = None) -> bytes:
@@ -48,7 +49,9 @@ def _constant(operation: Operation, position: int, parameter: Parameter, random:
         values /= np.float32(shape[-1])
     elif len(shape) > 2:
         values /= np.float32(np.prod(shape[1:]))
-    if operation.op == "Gather" and position == 1:
+    if operation.op == "Gather" and position == 0 and dtype == "int64":
+        values = random.integers(-1, 2, size=shape)  # codes that trees can tell apart, and that count rows from the end
+    elif operation.op == "Gather" and position == 1:
         values = random.integers(0, max(1, operation.inputs[0][operation.attributes.get("axis", 0)]), size=shape)
     elif operation.op == "Clip":
         values = np.full(shape, -1e6 if position == 1 else 1e6, dtype=_NUMPY.get(dtype, np.float32))
@@ -61,7 +64,14 @@ def _constant(operation: Operation, position: int, parameter: Parameter, random:
     elif operation.op == "Slice":
         values = np.array([(0, operation.output[-1], len(operation.output) - 1)[position - 1]], dtype=np.int64)
     elif operation.op == "Squeeze" or operation.op == "Unsqueeze":
-        values = np.array([2], dtype=np.int64)
+        values = np.array([operation.attributes.get("at", 2)], dtype=np.int64)
+    elif operation.op == "TopK":
+        values = np.array([operation.output[-1]], dtype=np.int64)
+    elif operation.op == "Expand":
+        values = np.array([1, *operation.output[1:]], dtype=np.int64)
+    elif operation.op == "Resize":
+        values = np.array([1, 1, *(a / b for a, b in zip(operation.output[2:], operation.inputs[0][2:], strict=True))])
+        values = values.astype(np.float32)
     elif operation.op.startswith("Reduce"):
         values = np.ones(shape, dtype=np.int64)
     elif dtype == "int64":
@@ -78,43 +88,61 @@ def dictionary(n_keys: int) -> dict[str, Any]:
 
 
 def random_trees(operation: Operation, random: np.random.Generator) -> dict[str, Any]:
-    """Return the ONNX attributes of trees whose leaves are split in random order; tree k adds to output k mod n."""
+    """Return the ONNX attributes of random trees; a leaf of tree k adds to output k mod n, or to several from there on.
+
+    A node sends rows to the left in proportion to the leaves there, so that all leaves are reached equally often, as in
+    trees that were grown on such rows. Each way to share leaves between left and right is equally likely.
+    """
     n_trees, n_leaves = int(operation.attributes["n_trees"]), int(operation.attributes["n_leaves"])
+    n_votes = int(operation.attributes.get("n_votes", 1))
     n_out, n_features = _last(operation.output), _last(operation.inputs[0])
-    columns: dict[str, list[np.ndarray]] = {}
-    share = np.diff(np.linspace(0, n_leaves, n_trees + 1).round().astype(int))
-    for tree in range(n_trees):
-        for name, values in _random_tree(tree, max(2, int(share[tree])), n_features, tree % n_out, random).items():
-            columns.setdefault(name, []).append(values)
-    attributes = {name: np.concatenate(parts).tolist() for name, parts in columns.items()}
-    return {**attributes, "n_targets": n_out, "post_transform": "NONE"}
-
-
-def _random_tree(
-    tree: int, n_leaves: int, n_features: int, target: int, random: np.random.Generator
-) -> dict[str, np.ndarray]:
-    n_nodes = 2 * n_leaves - 1
-    true, false = np.zeros(n_nodes, dtype=np.int64), np.zeros(n_nodes, dtype=np.int64)
-    leaves = [0]
-    for child in range(1, n_nodes, 2):
-        parent = leaves.pop(int(random.integers(len(leaves))))
-        true[parent], false[parent] = child, child + 1
-        leaves += [child, child + 1]
-    ids, is_leaf = np.arange(n_nodes), true == 0
-    ends = ids[is_leaf]
-    return {
-        "nodes_treeids": np.full(n_nodes, tree),
-        "nodes_nodeids": ids,
-        "nodes_featureids": np.where(is_leaf, 0, random.integers(0, n_features, size=n_nodes)),
-        "nodes_values": np.where(is_leaf, 0.0, random.normal(size=n_nodes)),
+    share = np.maximum(2, np.diff(np.linspace(0, n_leaves, n_trees + 1).round().astype(int)))
+    tree, node, true, left = _split(share, random)
+    is_leaf = true == 0
+    ends = np.repeat(np.flatnonzero(is_leaf), n_votes)
+    targets = (tree[ends] + np.tile(np.arange(n_votes), is_leaf.sum())) % n_out
+    columns: dict[str, np.ndarray] = {
+        "nodes_treeids": tree,
+        "nodes_nodeids": node,
+        "nodes_featureids": np.where(is_leaf, 0, random.integers(0, n_features, size=len(tree))),
+        "nodes_values": np.where(is_leaf, 0.0, ndtri(left)),
         "nodes_modes": np.where(is_leaf, "LEAF", "BRANCH_LEQ"),
         "nodes_truenodeids": true,
-        "nodes_falsenodeids": false,
-        "target_treeids": np.full(n_leaves, tree),
-        "target_nodeids": ends,
-        "target_ids": np.full(n_leaves, target),
-        "target_weights": random.normal(size=n_leaves) / 10,
+        "nodes_falsenodeids": np.where(is_leaf, 0, true + 1),
+        "target_treeids": tree[ends],
+        "target_nodeids": node[ends],
+        "target_ids": targets,
+        "target_weights": random.normal(size=len(ends)) / 10,
     }
+    return {**{name: values.tolist() for name, values in columns.items()}, "n_targets": n_out, "post_transform": "NONE"}
+
+
+def _split(share: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Grow trees with `share` leaves each, level by level.
+
+    Returns:
+        Of each node its tree, its number in the tree, the number of its left child (0 of a leaf; the right one is the
+        next), and the share of the leaves below it that lie to the left; ``(n_nodes,)`` each, tree by tree.
+    """
+    n_trees = len(share)
+    tree, node, leaves = np.arange(n_trees), np.zeros(n_trees, dtype=np.int64), share
+    used = np.ones(n_trees, dtype=np.int64)
+    levels = []
+    while len(tree):
+        left = np.where(leaves > 1, random.integers(1, np.maximum(2, leaves)), 1)
+        inner = leaves > 1
+        parents = tree[inner]
+        nth = np.arange(len(parents)) - np.searchsorted(parents, parents)  # of the parents of its tree
+        true = np.zeros(len(tree), dtype=np.int64)
+        true[inner] = used[parents] + 2 * nth
+        levels.append((tree, node, true, left / np.maximum(2, leaves)))
+        used += 2 * np.bincount(parents, minlength=n_trees)
+        node = np.stack([true[inner], true[inner] + 1], axis=1).ravel()
+        leaves = np.stack([left[inner], leaves[inner] - left[inner]], axis=1).ravel()
+        tree = np.repeat(parents, 2)
+    columns = [np.concatenate(parts) for parts in zip(*levels, strict=True)]
+    order = np.lexsort((columns[1], columns[0]))
+    return tuple(column[order] for column in columns)
 
 
 def _last(shape: Shape) -> int:

@@ -8,13 +8,12 @@ from dataclasses import replace
 from itertools import takewhile
 
 from hw_cost.graph import BATCH, Operation, Shape
+from hw_cost.kinds import weight_of
 from hw_cost.ops import dense_sizes, item_bytes, operation_bytes, operation_flops, row_sizes, size
 from hw_cost.ops import tree_sizes as ensemble_sizes
 
 Sizes = Mapping[str, int]
 
-FEWEST_BLOCKED = 16
-"""Images with fewer channels are read as they are, by a kernel of its own, never in blocks of channels."""
 ACTIVATION_LEVELS = {
     **dict.fromkeys(("Relu",), 1),
     **dict.fromkeys(("Clip", "HardSigmoid", "LeakyRelu"), 2),
@@ -33,7 +32,13 @@ def _product(operation: Operation, batch: int, _: int) -> Sizes:
     *leading, rows, n_out = [batch if length == BATCH else length for length in (1, 1, *operation.output)]
     last = -2 if operation.attributes.get("transA") else -1
     n_in = operation.inputs[0][last] if operation.inputs and len(operation.inputs[0]) > 1 else 1
+    n_in = batch if n_in == BATCH else n_in
     return {"matrices": math.prod(leading), "rows": rows, "n_in": n_in, "n_out": n_out}
+
+
+def _batched(operation: Operation, batch: int, working_set: int) -> Sizes:
+    """A product of an activation and many matrices of weights."""
+    return {**_product(operation, batch, working_set), "working_set": working_set}
 
 
 def _conv(operation: Operation, batch: int, working_set: int) -> Sizes:
@@ -56,11 +61,6 @@ def _conv(operation: Operation, batch: int, working_set: int) -> Sizes:
         "added": len(operation.inputs) - 1,
         "working_set": working_set,
     }
-
-
-def weight_of(operation: Operation) -> Shape:
-    """Return the shape of a convolution's weights, which stand behind scales where it is quantised; else ()."""
-    return next((shape for shape in operation.parameters.values() if len(shape) > 2), ())
 
 
 def channels_first(operation: Operation) -> Operation:
@@ -120,8 +120,10 @@ def _elementwise(operation: Operation, batch: int, _: int) -> Sizes:
     shapes = (*operation.inputs, *(shape for shape in operation.parameters.values() if size(shape) > 1))
     broadcasts = len(shapes) == 2 and operation.op not in {"Where", "Clip"}
     elements = max(size(shape, batch) for shape in (*operation.inputs, operation.output))
+    if operation.op in {"Sum", "Mean"}:
+        elements *= max(1, len(operation.inputs) + len(operation.parameters) - 1)
     item = 4 if operation.op == "Cast" else item_bytes(operation)  # of a cast the result's, which is always known
-    if operation.op.startswith("Reduce"):
+    if operation.op.startswith(("Reduce", "Arg")):
         return {"bytes": elements * item, "spans": _outer(operation, batch)}
     return {"bytes": elements * item, "spans": spans(*shapes, batch=batch) if broadcasts else 1}
 
@@ -153,6 +155,13 @@ def spans(a: Shape, b: Shape, *, batch: int = 1) -> int:
 def _rowwise(operation: Operation, batch: int, _: int) -> Sizes:
     rows, width = row_sizes(operation, batch)
     return {"rows": rows, "width": width}
+
+
+def _select(operation: Operation, batch: int, _: int) -> Sizes:
+    """Rows of which the largest entries are looked for, entries of a row, and how many are kept."""
+    kept = operation.output[-1]
+    width = operation.inputs[0][-1] if operation.inputs else kept
+    return {"rows": size(operation.output, batch) // max(1, kept), "width": width, "kept": kept}
 
 
 def _gather(operation: Operation, batch: int, _: int) -> Sizes:
@@ -205,21 +214,10 @@ def _transposed_pieces(permutation: Sequence[int], shape: Shape) -> int:
     return math.prod(length for _, length in moved)
 
 
-def moves_one_axis(permutation: Sequence[int]) -> bool:
-    """True for a transposition that takes out one axis and puts it in elsewhere: there is a fast way for it.
-
-    >>> moves_one_axis((0, 2, 3, 1)), moves_one_axis((2, 0, 3, 1))
-    (True, False)
-    """
-    return any(
-        [axis for axis in permutation if axis != moved] == sorted(axis for axis in permutation if axis != moved)
-        for moved in permutation
-    )
-
-
 def _trees(operation: Operation, batch: int, working_set: int) -> Sizes:
     rows, trees, leaves, outputs = ensemble_sizes(operation, batch)
-    return {"rows": rows, "trees": trees, "leaves": leaves, "outputs": outputs, "working_set": working_set}
+    sizes = {"rows": rows, "trees": trees, "leaves": leaves, "outputs": outputs, "working_set": working_set}
+    return {**sizes, "votes": max(1, int(operation.attributes.get("n_votes", 1)))}
 
 
 def _other(operation: Operation, batch: int, _: int) -> Sizes:
@@ -229,11 +227,13 @@ def _other(operation: Operation, batch: int, _: int) -> Sizes:
 SIZES: dict[str, Callable[[Operation, int, int], Sizes]] = {
     "dense": _dense,
     "product": _product,
+    "batched": _batched,
     "conv": _conv,
     "pool": _pool,
     "reorder": _reorder,
     "elementwise": _elementwise,
     "rowwise": _rowwise,
+    "select": _select,
     "gather": _gather,
     "encoder": _encoder,
     "concat": _concat,
@@ -249,6 +249,7 @@ The working set decides from which cache the constants come: on server processor
 SIZE_NAMES = {
     "dense": ("rows", "n_in", "n_out", "working_set"),
     "product": ("matrices", "rows", "n_in", "n_out"),
+    "batched": ("matrices", "rows", "n_in", "n_out", "working_set"),
     "conv": (
         *("images", "height", "width", "n_in", "n_out", "groups", "window", "taps", "stride", "activation"),
         "added",
@@ -258,95 +259,16 @@ SIZE_NAMES = {
     "reorder": ("planes", "pixels"),
     "elementwise": ("bytes", "spans"),
     "rowwise": ("rows", "width"),
+    "select": ("rows", "width", "kept"),
     "gather": ("lookups", "bytes"),
     "encoder": ("elements", "n_keys"),
     "concat": ("parts", "rows", "bytes"),
     "copy": ("bytes", "pieces", "singles"),
-    "trees": ("rows", "trees", "leaves", "outputs", "working_set"),
+    "trees": ("rows", "trees", "leaves", "outputs", "working_set", "votes"),
     "call": ("inputs", "strings"),
     "other": ("flops", "bytes"),
 }
 """Kind -> names of the sizes, in order."""
 
-_KINDS = {
-    "dense": ("Gemm", "FusedGemm", "MatMul", "FusedMatMul"),
-    "product": ("Product",),
-    "conv": ("NchwcConv", "NchwcPointwise", "NchwcStem", "NchwcDepthwise", "Conv", "FusedConv", "Depthwise"),
-    "pool": (
-        *("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"),
-        *("NchwcMaxPool", "NchwcAveragePool", "NchwcGlobalAveragePool", "NchwcGlobalMaxPool"),
-    ),
-    "reorder": ("NchwcReorderInput", "NchwcReorderOutput"),
-    "elementwise": (
-        *("Add", "Sub", "Mul", "Div", "Sqrt", "Relu", "Neg", "Abs", "Clip", "Max", "Min", "Exp", "Log", "Tanh", "Erf"),
-        *("Pow", "Reciprocal", "Not", "IsNaN", "Where", "LeakyRelu", "HardSigmoid", "Sigmoid", "Elu", "Selu"),
-        *("Softplus", "Softsign", "Gelu", "QuickGelu", "BiasGelu", "FastGelu", "HardSwish", "Cast", "Identity"),
-        *("Flatten", "Reshape", "Squeeze", "Unsqueeze", "ReduceSum", "ReduceMean", "ReduceMax", "Shape"),
-    ),
-    "rowwise": ("LayerNormalization", "SkipLayerNormalization", "BatchNormalization", "Softmax", "LogSoftmax"),
-    "gather": ("Gather",),
-    "encoder": ("LabelEncoder",),
-    "concat": ("Concat",),
-    "copy": ("Transpose", "TransposeOfAxes", "Slice", "Split", "Expand", "Pad", "Tile", "Resize", "NchwcUpsample"),
-    "trees": ("TreeEnsembleRegressor", "TreeEnsembleClassifier", "TreeEnsemble"),
-    "call": ("Call",),
-}
-_KINDS_OF_RUNTIMES = {
-    "dense": ("QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "FullyConnected"),
-    "elementwise": (
-        "QuantizeLinear",
-        "DequantizeLinear",
-        "QLinearAdd",
-        "QLinearMul",
-        "Eltwise",
-        "Math",
-        "Convert",
-        "Reorder",
-        "Reduce",
-    ),
-    "rowwise": ("MVN",),
-    "conv": ("QLinearConv", "QLinearPointwise", "QLinearStem", "QLinearDepthwise", "Convolution", "GroupConvolution"),
-    "product": ("QLinearProduct",),
-    "pool": ("Pooling", "QLinearAveragePool", "QLinearGlobalAveragePool"),
-}
-"""Operators that are no ONNX operators but a runtime's own."""
-KIND_OF = {op: kind for kinds in (_KINDS, _KINDS_OF_RUNTIMES) for kind, ops in kinds.items() for op in ops}
-
-
-def kind_of(op: str) -> str:
-    """Return the kind of an operator, fused or not; ``other`` when it has none."""
-    return KIND_OF.get(op.split(":")[0], "other")
-
-
-def kernel_name(operation: Operation) -> str:
-    """Return the operator with what tells one implementation of it from another."""
-    op = operation.op
-    if op == "FusedGemm":
-        return f"{op}:{operation.attributes['activation']}"
-    if op in {"MatMul", "FusedMatMul"} and not operation.parameters and len(operation.inputs) == 2:
-        return "Product"
-    if op == "QLinearMatMul" and not any(len(shape) > 1 for shape in operation.parameters.values()):
-        return "QLinearProduct"
-    if op in {"NchwcConv", "Conv", "FusedConv", "QLinearConv"}:
-        return _conv_name(operation)
-    if op == "Transpose" and not moves_one_axis(operation.attributes.get("perm") or (0, 1)):
-        return "TransposeOfAxes"
-    return op
-
-
-def _conv_name(operation: Operation) -> str:
-    weight, groups = weight_of(operation), int(operation.attributes.get("group", 1))
-    if not weight:
-        return "ConvOfActivations"
-    is_depthwise = groups > 1 and weight[1] == 1
-    if operation.op == "QLinearConv":
-        stem = groups == 1 and weight[1] < FEWEST_BLOCKED
-        dense = "QLinearConv" if math.prod(weight[2:]) > 1 else "QLinearPointwise"
-        return "QLinearDepthwise" if is_depthwise else "QLinearStem" if stem else dense
-    if operation.op != "NchwcConv":
-        return "Depthwise" if is_depthwise else "Conv"
-    if is_depthwise:
-        return "NchwcDepthwise"
-    if groups == 1 and weight[1] < FEWEST_BLOCKED:
-        return "NchwcStem"
-    return "NchwcConv" if math.prod(weight[2:]) > 1 else "NchwcPointwise"
+ADDED_SIZES = {"trees": {"votes": 1}}
+"""Kind -> sizes that tables of the first schema do not have, and what they were in all of their kernels."""

@@ -10,10 +10,11 @@ from typing import Any
 
 from hw_cost.devices import Device
 from hw_cost.kernels import Kernel
-from hw_cost.sizes import SIZE_NAMES
+from hw_cost.kinds import kind_of
+from hw_cost.sizes import ADDED_SIZES, SIZE_NAMES
 from hw_cost.table_checks import of_another_unit
 
-FORMAT, SCHEMA_VERSION = "metaml latency table", 1
+FORMAT, SCHEMA_VERSION = "metaml latency table", 2
 GROUPS = ("dense", "trees", "conv", "small")
 """Kernels that a correction scales on their own: those of three kinds, and all others."""
 LARGEST = 1e18
@@ -172,7 +173,8 @@ def _read_rows(path: str | Path, values: Any) -> tuple[Row, ...]:
 
 def _read_row(where: str, value: Any) -> Row:
     try:
-        kernel = Kernel(str(value["op"]), {str(name): size for name, size in value["sizes"].items()})
+        sizes = {str(name): size for name, size in value["sizes"].items()}
+        kernel = Kernel(str(value["op"]), {**sizes, **_added(str(value["op"]), sizes)})
         figures = {name: value[name] for name in ("latency", "low", "high")}
         blocks = int(value["blocks"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -189,6 +191,12 @@ def _read_row(where: str, value: Any) -> Row:
     if not figures["low"] <= figures["latency"] <= figures["high"]:
         raise TableError(f"{where}: latency must lie between low and high, got {figures}")
     return Row(kernel, float(figures["latency"]), float(figures["low"]), float(figures["high"]), blocks)
+
+
+def _added(op: str, sizes: Mapping[str, Any]) -> dict[str, int]:
+    """Return sizes that a row of an older table does not have."""
+    added = ADDED_SIZES.get(kind_of(op), {})
+    return {name: size for name, size in added.items() if name not in sizes and tuple(sizes) != SIZE_NAMES["other"]}
 
 
 def _read_correction(path: str | Path, value: Mapping[str, Any]) -> Correction:

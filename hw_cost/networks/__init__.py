@@ -8,9 +8,12 @@ import numpy as np
 
 from hw_cost.graph import OpGraph
 from hw_cost.networks.base import Network
-from hw_cost.networks.images import conv_resnet, convnet, mbconv
+from hw_cost.networks.embeddings import embedded_mlp
+from hw_cost.networks.ensembles import averaged, extra_trees, tabm
+from hw_cost.networks.images import cell, conv_resnet, convnet, mbconv
+from hw_cost.networks.neighbours import knn
 from hw_cost.networks.tabular import mlp, resnet, trees
-from hw_cost.networks.tokens import ft_transformer
+from hw_cost.networks.tokens import ft_transformer, saint
 from hw_cost.ops import flops
 
 KINDS: dict[str, Callable[[OpGraph, np.random.Generator], None]] = {
@@ -21,6 +24,13 @@ KINDS: dict[str, Callable[[OpGraph, np.random.Generator], None]] = {
     "mbconv": mbconv,
     "conv_resnet": conv_resnet,
     "convnet": convnet,
+    "cell": cell,
+    "saint": saint,
+    "tabm": tabm,
+    "embedded_mlp": embedded_mlp,
+    "extra_trees": extra_trees,
+    "knn": knn,
+    "averaged": averaged,
 }
 """Name -> appends a random network of the kind to a graph."""
 ON_TABLES = ("mlp", "resnet", "trees")

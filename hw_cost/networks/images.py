@@ -77,8 +77,24 @@ class Layers:
 
 def _start(graph: OpGraph, random: np.random.Generator) -> tuple[Layers, Image, int]:
     size, channels = int(random.choice([16, 28, 32, 48, 64, 96, 128, 224])), int(random.choice([1, 3, 3]))
-    x = Image(graph.input("image", (BATCH, channels, size, size)), channels, size)
-    return Layers(graph), x, int(random.choice([2, 10, 100, 1000]))
+    outputs = int(random.choice([2, 10, 100, 1000]))
+    if random.random() < 0.3:
+        return Layers(graph), _pixels(graph, random, channels, size), outputs
+    return Layers(graph), Image(graph.input("image", (BATCH, channels, size, size)), channels, size), outputs
+
+
+def _pixels(graph: OpGraph, random: np.random.Generator, channels: int, size: int) -> Image:
+    """Append raw pixels, channels last, and what makes numbers of them; of half of the networks another size too."""
+    raw = int(random.choice([28, 32, 64, 96, 128])) if random.random() < 0.5 else size
+    last = graph.input("pixels", (BATCH, raw, raw, channels), dtype="uint8")
+    numbers = graph.add("Cast", last, output=(BATCH, raw, raw, channels), dtype="uint8", to=1)
+    x = graph.add("Transpose", numbers, output=(BATCH, channels, raw, raw), perm=[0, 3, 1, 2])
+    shape = (BATCH, channels, size, size)
+    if raw != size:
+        empty, factors = Parameter("region", (0,)), Parameter("factors", (4,))
+        x = graph.add("Resize", x, empty, factors, output=shape, mode="linear")
+    centered = graph.add("Sub", x, Parameter("pixel.mean", (channels, 1, 1)), output=shape)
+    return Image(graph.add("Mul", centered, Parameter("pixel.scale", (channels, 1, 1)), output=shape), channels, size)
 
 
 def mbconv(graph: OpGraph, random: np.random.Generator) -> None:
@@ -125,6 +141,49 @@ def conv_resnet(graph: OpGraph, random: np.random.Generator) -> None:
             straight = stride == 1 and x.channels == channels
             x = layers.activate(layers.add(h, x if straight else layers.conv(x, channels, 1, stride)), "Relu")
     layers.classify(x, outputs)
+
+
+def cell(graph: OpGraph, random: np.random.Generator) -> None:
+    """Append stacks of one random cell between residual blocks that halve the image (Dong & Yang 2020)."""
+    layers, x, outputs = _start(graph, random)
+    channels, depth = _eights(random, 8, 32), int(random.integers(1, 4))
+    operators = [int(op) for op in random.integers(0, 5, size=6)]
+    x = layers.conv(x, channels, 3, 2 if x.size > 48 else 1)
+    for stage in range(3):
+        if stage:
+            x = _halved(layers, x)
+        for _ in range(depth):
+            x = _cell(layers, x, operators)
+    layers.classify(layers.activate(x, "Relu"), outputs)
+
+
+def _cell(layers: Layers, x: Image, operators: list[int]) -> Image:
+    """Append a cell: each node is the sum of an operator on every node before it; nothing where all are left out."""
+    nodes: list[Image | None] = [x]
+    chosen = iter(operators)
+    for _ in range(3):
+        parts = [_edge(layers, node, next(chosen)) for node in nodes]
+        total: Image | None = None
+        for part in parts:
+            total = layers.add(total, part) if total and part else total or part
+        nodes.append(total)
+    return nodes[-1] or x
+
+
+def _edge(layers: Layers, x: Image | None, operator: int) -> Image | None:
+    if x is None or operator == 0:
+        return None
+    if operator == 1:
+        return x
+    if operator == 2:
+        return layers.pool(x, "AveragePool", 3, 1)
+    return layers.conv(layers.activate(x, "Relu"), x.channels, 1 if operator == 3 else 3)
+
+
+def _halved(layers: Layers, x: Image) -> Image:
+    h = layers.conv(layers.activate(x, "Relu"), 2 * x.channels, 3, 2)
+    h = layers.conv(layers.activate(h, "Relu"), 2 * x.channels, 3)
+    return layers.add(h, layers.conv(layers.pool(x, "AveragePool", 2, 2), 2 * x.channels))
 
 
 def convnet(graph: OpGraph, random: np.random.Generator) -> None:

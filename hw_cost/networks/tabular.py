@@ -13,7 +13,7 @@ OUTPUTS = (1, 2, 3, 10, 30)
 
 def mlp(graph: OpGraph, random: np.random.Generator) -> None:
     """Append a multilayer perceptron with its preprocessing."""
-    x, width = _inputs(graph, random, embed=True)
+    x, width = add_features(graph, random, embed=True)
     outputs = int(random.choice(OUTPUTS))
     activation = str(random.choice(ACTIVATIONS))
     norm = str(random.choice(["", "", "LayerNormalization", "BatchNormalization"]))
@@ -27,7 +27,7 @@ def mlp(graph: OpGraph, random: np.random.Generator) -> None:
 
 def resnet(graph: OpGraph, random: np.random.Generator) -> None:
     """Append a residual perceptron (Gorishniy et al. 2021, section 3.2) with its preprocessing."""
-    x, width = _inputs(graph, random, embed=True)
+    x, width = add_features(graph, random, embed=True)
     outputs = int(random.choice(OUTPUTS))
     activation, d = str(random.choice(ACTIVATIONS)), log_uniform(random, 16, 512)
     hidden = int(d * random.uniform(1, 4))
@@ -42,16 +42,16 @@ def resnet(graph: OpGraph, random: np.random.Generator) -> None:
 
 def trees(graph: OpGraph, random: np.random.Generator) -> None:
     """Append a tree ensemble with its preprocessing."""
-    x, _ = _inputs(graph, random, embed=False)
+    x, _ = add_features(graph, random, embed=False)
     outputs = int(random.choice(OUTPUTS))
     n_trees = outputs * max(1, log_uniform(random, 8, 500) // outputs)
     sizes = {"n_trees": n_trees, "n_leaves": n_trees * log_uniform(random, 4, 64), "depth": 12}
     add_tail(graph, graph.add("TreeEnsembleRegressor", x, output=(BATCH, outputs), **sizes), outputs)
 
 
-def _inputs(graph: OpGraph, random: np.random.Generator, *, embed: bool) -> tuple[str, int]:
+def add_features(graph: OpGraph, random: np.random.Generator, *, embed: bool, most: int = 300) -> tuple[str, int]:
     """Append preprocessing of raw numbers and, in half of the networks, of raw texts; return its node and width."""
-    n_numeric = log_uniform(random, 3, 300)
+    n_numeric = log_uniform(random, 3, most)
     shape = (BATCH, n_numeric)
     numeric = graph.input("numeric", shape, dtype="double")
     centered = graph.add("Sub", numeric, Parameter("center", (n_numeric,)), output=shape, dtype="double")

@@ -30,6 +30,39 @@ def ft_transformer(graph: OpGraph, random: np.random.Generator) -> None:
     add_tail(graph, add_dense(graph, h, "head", d, outputs), outputs)
 
 
+def saint(graph: OpGraph, random: np.random.Generator) -> None:
+    """Append a transformer that attends over columns and over the rows of a call in turn (Somepalli et al. 2021)."""
+    heads, n = int(random.choice([2, 4, 8])), log_uniform(random, 4, 40)
+    d = heads * int(random.integers(2, 9))
+    x = graph.input("x", (BATCH, n))
+    columns = graph.add("Unsqueeze", x, Parameter("axis", (1,)), output=(BATCH, n, 1))
+    tokens = graph.add("Mul", columns, Parameter("tokens.weight", (n, d)), output=(BATCH, n, d))
+    x = graph.add("Add", tokens, Parameter("tokens.bias", (n, d)), output=(BATCH, n, d))
+    for block in range(int(random.integers(1, 4))):
+        x = _attention(graph, x, f"columns{block}", heads)
+        x = _feed_forward(graph, x, f"forward{block}", 4 * d, gated=False)
+        x = _row_attention(graph, x, f"rows{block}")
+    first = graph.add("Gather", x, Parameter("first", ()), output=(BATCH, d), axis=1)
+    outputs = int(random.choice([1, 2, 10]))
+    h = graph.add("Relu", add_dense(graph, first, "hidden", d, 4 * d), output=(BATCH, 4 * d))
+    add_tail(graph, add_dense(graph, h, "head", 4 * d, outputs), outputs)
+
+
+def _row_attention(graph: OpGraph, x: str, name: str) -> str:
+    """Append attention of one head between the rows of a call, each with all of its tokens."""
+    _, n, d = graph.network.nodes[x]["shape"]
+    width = n * d
+    h = graph.add("Flatten", add_norm(graph, x, f"{name}.norm"), output=(BATCH, width), axis=1)
+    queries, keys, values = (add_dense(graph, h, f"{name}.{part}", width, d) for part in "qkv")
+    turned = graph.add("Transpose", keys, output=(d, BATCH), perm=[1, 0])
+    scores = graph.add("MatMul", queries, turned, output=(BATCH, BATCH))
+    weights = graph.add("Softmax", scores, output=(BATCH, BATCH), axis=-1)
+    mixed = graph.add("MatMul", weights, values, output=(BATCH, d))
+    flat = add_dense(graph, mixed, f"{name}.out", d, width)
+    back = graph.add("Reshape", flat, Parameter(f"{name}.shape", (3,)), output=(BATCH, n, d))
+    return graph.add("Add", x, back, output=(BATCH, n, d))
+
+
 def _linear(graph: OpGraph, x: str, name: str, n_out: int) -> str:
     """Append a dense layer on each token."""
     _, n, d = graph.network.nodes[x]["shape"]

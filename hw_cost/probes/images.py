@@ -116,6 +116,27 @@ def scaled(op: str, channels: int, size: int, rows: int) -> Probe:
     return probe(add, (BATCH, channels, size, size), rows=rows, copies=MAX_COPIES)
 
 
+def resize(channels: int, size: int, rows: int) -> Probe:
+    """Return a probe of a linear change of size, by factors that images are often brought to one size with."""
+    small = max(2, size // 2) if channels % 2 else 2 * size
+
+    def add(graph: OpGraph, x: str, k: int) -> str:
+        constants = Parameter(f"region{k}", (0,)), Parameter(f"factors{k}", (4,))
+        return graph.add("Resize", x, *constants, output=(BATCH, channels, size, size), mode="linear")
+
+    return probe(add, (BATCH, channels, small, small), rows=rows, copies=MAX_COPIES)
+
+
+def pixels(channels: int, size: int, rows: int) -> Probe:
+    """Return a probe of the transposition that puts the channels of raw images first."""
+
+    def add(graph: OpGraph, x: str, k: int) -> str:
+        del k
+        return graph.add("Transpose", x, output=(BATCH, channels, size, size), perm=[0, 3, 1, 2])
+
+    return probe(add, (BATCH, size, size, channels), rows=rows, copies=MAX_COPIES)
+
+
 def image_streams(seed: int) -> list[Stream]:
     """Return the probes of networks on images."""
     convolutions = (
@@ -137,9 +158,21 @@ def image_streams(seed: int) -> list[Stream]:
         **{op: partial(_window, op) for op in POOLS},
     }
     streams += [
-        Stream(name, 20, partial(_images, make, seed + 50 + k)) for k, (name, make) in enumerate(makers.items())
+        Stream(name, 24, partial(_images, make, seed + 50 + k)) for k, (name, make) in enumerate(makers.items())
     ]
+    raw: dict[str, Callable[[int, int, int], Probe]] = {
+        "Resize": resize,
+        "channels first": pixels,
+        "Mul of pixels": partial(scaled, "Mul"),
+    }
+    streams += [Stream(name, 14, partial(_raw, make, seed + 65 + k)) for k, (name, make) in enumerate(raw.items())]
     return streams
+
+
+def _raw(make: Callable[[int, int, int], Probe], seed: int) -> Iterator[Probe]:
+    for channels, size, rows in spread((1, 3.4), (14, 224), (0.4, 48), seed=seed):
+        if 4 * channels * size**2 * max(1, rows) <= MOST_BYTES:
+            yield make(channels, size, max(1, rows))
 
 
 def _window(op: str, channels: int, size: int, rows: int) -> Probe:

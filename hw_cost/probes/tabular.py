@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hw_cost.graph import BATCH, OpGraph, Parameter
+from hw_cost.networks.ensembles import MOST_LEAVES
 from hw_cost.probes.base import MAX_COPIES, Probe, Stream, call_probe, probe, spread
 
 
@@ -64,14 +65,14 @@ def reduction(width: int, rows: int) -> Probe:
     return probe(add, (BATCH, parts, 4), rows=rows, copies=MAX_COPIES)
 
 
-def clip(width: int, rows: int) -> Probe:
-    """Return a probe of ``Clip`` on doubles."""
+def clip(width: int, rows: int, dtype: str = "float") -> Probe:
+    """Return a probe of ``Clip``."""
 
     def add(graph: OpGraph, x: str, k: int) -> str:
         bounds = Parameter(f"low{k}", ()), Parameter(f"high{k}", ())
-        return graph.add("Clip", x, *bounds, output=(BATCH, width), dtype="double")
+        return graph.add("Clip", x, *bounds, output=(BATCH, width), dtype=dtype)
 
-    return probe(add, (BATCH, width), rows=rows, dtype="double", copies=MAX_COPIES)
+    return probe(add, (BATCH, width), rows=rows, dtype=dtype, copies=MAX_COPIES)
 
 
 def where(width: int, rows: int) -> Probe:
@@ -130,15 +131,28 @@ def concat(parts: int, width: int, rows: int) -> Probe:
     return probe(add, (BATCH, width), rows=rows, copies=MAX_COPIES)
 
 
-def trees(n_trees: int, leaves: int, outputs: int, rows: int, max_leaves: int = 20_000) -> Probe:
-    """Return a probe of a tree ensemble with `leaves` leaves a tree."""
+def top(kept: int, width: int, rows: int) -> Probe:
+    """Return a probe of ``TopK``."""
+
+    def add(graph: OpGraph, x: str, k: int) -> str:
+        return graph.add("TopK", x, Parameter(f"k{k}", (1,)), output=(BATCH, kept), axis=-1, num_outputs=2)
+
+    return probe(add, (BATCH, width), rows=rows, copies=max(2, min(MAX_COPIES, 200_000 // (width * rows))))
+
+
+def trees(n_trees: int, leaves: int, outputs: int, rows: int, n_votes: int = 1) -> Probe:
+    """Return a probe of a tree ensemble with `leaves` leaves a tree.
+
+    Networks have one ensemble: copies of it, which would leave nothing in the caches, are made of the quick ones alone.
+    """
 
     def add(graph: OpGraph, x: str, k: int) -> str:
         del k
-        sizes = {"n_trees": n_trees, "n_leaves": n_trees * leaves, "depth": 2 * leaves.bit_length()}
+        depth = 2 * leaves.bit_length()
+        sizes = {"n_trees": n_trees, "n_leaves": n_trees * leaves, "n_votes": n_votes, "depth": depth}
         return graph.add("TreeEnsembleRegressor", x, output=(BATCH, outputs), **sizes)
 
-    copies = int(np.clip(max_leaves // (n_trees * leaves), 1, 12))
+    copies = int(np.clip(150 // (n_trees * rows), 1, 6))
     return probe(add, (BATCH, 20), rows=rows, copies=copies)
 
 
@@ -146,13 +160,14 @@ def tabular_streams(seed: int) -> list[Stream]:
     """Return the probes of networks on tables: what the search space can produce."""
     call = [call_probe(n_inputs) for n_inputs in (1, 2)]
     call += [call_probe(2, strings, rows) for strings, rows in ((1, 1), (4, 1), (16, 1), (64, 1), (8, 64), (16, 32))]
-    boosted = ((1000, 16, 3), (2000, 8, 10), (1500, 32, 3), (5000, 16, 10))  # rounds times classes
-    ensembles = [trees(n, leaves, outputs, 1) for n, leaves, outputs in boosted]
     joined = [concat(parts, width, 1) for parts, width in ((3, 16), (4, 64), (8, 8), (16, 4))]
     streams = [
         Stream("call", len(call), partial(iter, call)),
-        Stream("large tree ensembles", len(ensembles), partial(iter, ensembles)),
-        Stream("tree ensembles", 90, partial(_trees, seed + 3)),
+        Stream("trees for a row", 60, partial(_trees, (0.9, 1.1), seed + 3)),
+        Stream("trees for rows", 70, partial(_trees, (2, 100), seed + 5)),
+        Stream("boosted trees", 8, partial(_boosted, seed + 6)),
+        Stream("deep trees", 40, partial(_deep_trees, seed + 8)),
+        Stream("nearest rows", 30, partial(_nearest, seed + 9)),
         Stream("joints", len(joined), partial(iter, joined)),
         *(Stream(name, 10, partial(_lookups, make, seed + 4)) for name, make in LOOKUPS.items()),
     ]
@@ -160,8 +175,9 @@ def tabular_streams(seed: int) -> list[Stream]:
         name = activation or "Gemm"
         streams.append(Stream(f"{name} of a row", 64, partial(_dense_row, activation, seed + k)))
         streams.append(Stream(f"{name} of rows", 90, partial(_dense_rows, activation, seed + 7 + k)))
+    streams.append(Stream("Gemm with stored rows", 24, partial(_dense_stored, seed + 9)))
     for k, (name, make) in enumerate(_small_probes().items()):
-        streams.append(Stream(name, 14, partial(_small, make, seed + 10 + k)))
+        streams.append(Stream(name, 24 if name in ERRATIC else 10, partial(_small, make, seed + 10 + k)))
     return streams
 
 
@@ -188,9 +204,33 @@ def _small(make: Callable[[int, int], Probe], seed: int) -> Iterator[Probe]:
             yield make(4 * width, 4 * rows + 1)
 
 
-def _trees(seed: int) -> Iterator[Probe]:
-    for n, leaves, outputs, rows in spread((1, 500), (4, 64), (0.6, 20), (0.2, 64), seed=seed):
-        yield trees(n, leaves, max(1, outputs), max(1, rows))
+def _dense_stored(seed: int) -> Iterator[Probe]:
+    """Yield products of a few rows with thousands of others, as of nearest neighbours."""
+    for n_in, stored, rows in spread((4, 200), (1000, 10_000), (0.4, 48), seed=seed):
+        yield dense(None, n_in, stored, max(1, rows), 4 * n_in * stored)
+
+
+def _nearest(seed: int) -> Iterator[Probe]:
+    for width, kept, rows in spread((100, 10_000), (1, 64), (0.4, 48), seed=seed):
+        yield top(kept, width, max(1, rows))
+
+
+def _trees(rows: tuple[float, float], seed: int) -> Iterator[Probe]:
+    for n, leaves, outputs, n_rows in spread((1, 700), (4, 64), (0.4, 30), rows, seed=seed):
+        yield trees(n, leaves, max(1, outputs), n_rows)
+
+
+def _boosted(seed: int) -> Iterator[Probe]:
+    """Yield as many trees as rounds times classes."""
+    for n, leaves, outputs, rows in spread((700, 5000), (8, 32), (3, 30), (0.4, 40), seed=seed):
+        yield trees(n, leaves, outputs, max(1, rows))
+
+
+def _deep_trees(seed: int) -> Iterator[Probe]:
+    """Yield trees whose leaves vote for every class."""
+    for n, leaves, outputs, rows in spread((4, 500), (32, 4000), (0.4, 30), (0.2, 48), seed=seed):
+        if n * leaves <= MOST_LEAVES:
+            yield trees(n, leaves, max(1, outputs), max(1, rows), max(1, outputs))
 
 
 def _lookups(make: Callable[[int, int, int, int], Probe], seed: int) -> Iterator[Probe]:
@@ -206,18 +246,25 @@ LOOKUPS: dict[str, Callable[[int, int, int, int], Probe]] = {
 """Name -> function of codes, columns, width and rows."""
 
 
+ERRATIC = ("Clip", "ReduceSum", "Add by row", "Mul by row")
+"""Probes whose time depends on more than their bytes."""
+
+
 def _small_probes() -> dict[str, Callable[[int, int], Probe]]:
     """One function of width and rows for each elementwise, normalising and joining operator."""
     floats = ("Sqrt", "Relu", "Gelu", "QuickGelu", "Sigmoid", "HardSigmoid", "Tanh", "Erf", "Flatten", "Softmax")
+    seldom = ("Sin", "Cos", "Exp", "Log", "Abs", "Neg", "Round")
     return {
         **{f"{op} of doubles": partial(unary, op, dtype="double") for op in ("IsNaN", "Cast")},
-        **{op: partial(unary, op) for op in floats},
+        **{op: partial(unary, op) for op in (*floats, *seldom)},
         **{f"{op} of doubles by row": partial(binary, op, dtype="double") for op in ("Sub", "Mul")},
-        **{op: partial(binary, op, constant=False) for op in ("Add", "Mul", "Div")},
+        **{op: partial(binary, op, constant=False) for op in ("Add", "Mul", "Div", "Sum", "Max", "Min")},
         "Add of integers": partial(binary, "Add", dtype="int64"),
-        "Add by row": partial(binary, "Add"),
+        **{f"{op} by row": partial(binary, op) for op in ("Add", "Mul", "Sub")},
         **{op: partial(normalisation, op) for op in ("LayerNormalization", "BatchNormalization")},
         "Clip": clip,
+        "Clip of doubles": partial(clip, dtype="double"),
+        "Cast of pixels": partial(unary, "Cast", dtype="uint8"),
         "Where": where,
         "Concat": partial(concat, 2),
         "ReduceSum": reduction,

@@ -39,6 +39,16 @@ def product(heads: int, tokens: int, width: int, rows: int, *, scores: bool) -> 
     return Probe.of(graph, last, copies, rows)
 
 
+def batched(matrices: int, n_in: int, n_out: int, rows: int) -> Probe:
+    """Return a probe of a product with a stack of weights, a matrix for each member or feature."""
+
+    def add(graph: OpGraph, x: str, k: int) -> str:
+        weights = Parameter(f"w{k}", (matrices, n_in, n_out))
+        return graph.add("MatMul", x, weights, output=(BATCH, matrices, 1, n_out))
+
+    return probe(add, (BATCH, matrices, 1, n_in), rows=rows, copies=MAX_COPIES)
+
+
 def transpose(shape: tuple[int, ...], permutation: tuple[int, ...], rows: int) -> Probe:
     """Return a probe of a transposition; `shape` is that of the input without the batch."""
     lengths = (BATCH, *shape)
@@ -116,9 +126,17 @@ def token_streams(seed: int) -> list[Stream]:
     return [
         Stream("dense on tokens", 100, partial(_dense, seed + 70)),
         Stream("products", 64, partial(_products, seed + 71)),
-        Stream("transpositions", 56, partial(_transpositions, seed + 72)),
-        *(Stream(name, 10, partial(_tokens, make, seed + 73 + k)) for k, (name, make) in enumerate(makers.items())),
+        Stream("stacked products", 40, partial(_batched, seed + 90)),
+        Stream("transpositions", 72, partial(_transpositions, seed + 72)),
+        *(
+            Stream(name, 24 if name in ERRATIC else 10, partial(_tokens, make, seed + 73 + k))
+            for k, (name, make) in enumerate(makers.items())
+        ),
     ]
+
+
+ERRATIC = ("Split", "Mean of tokens", "Add of a row")
+"""Probes whose time depends on more than their bytes."""
 
 
 def _dense(seed: int) -> Iterator[Probe]:
@@ -132,6 +150,12 @@ def _products(seed: int) -> Iterator[Probe]:
     for k, (heads, tokens, width, rows) in enumerate(spread((1, 12), (4, 256), (4, 96), (0.2, 40), seed=seed)):
         if heads * rows * tokens**2 * width <= MOST_FLOPS and heads * rows * tokens**2 <= MOST_BYTES / 4:
             yield product(heads, tokens, width, max(1, rows), scores=k % 2 == 0)
+
+
+def _batched(seed: int) -> Iterator[Probe]:
+    for matrices, n_in, n_out, rows in spread((4, 128), (4, 512), (1, 128), (0.2, 40), seed=seed):
+        if 4 * matrices * n_in * n_out <= MOST_BYTES / 2 and 2 * rows * matrices * n_in * n_out <= MOST_FLOPS:
+            yield batched(matrices, n_in, n_out, max(1, rows))
 
 
 def _transpositions(seed: int) -> Iterator[Probe]:

@@ -20,7 +20,7 @@ from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime
 from hw_cost.runtimes.executed import Execution, executed, named
 from hw_cost.runtimes.feeds import random_feeds
-from hw_cost.runtimes.quantisation import quantise
+from hw_cost.runtimes.quantisation import is_quantised, quantise
 from hw_cost.runtimes.threads import threaded
 
 DTYPES = {
@@ -28,6 +28,7 @@ DTYPES = {
     "tensor(double)": "double",
     "tensor(int64)": "int64",
     "tensor(string)": "string",
+    "tensor(uint8)": "uint8",
 }
 N_CALIBRATION = 8
 """Rows for the calibration of a model whose numbers do not matter; a deployed one is quantised with its own data."""
@@ -61,8 +62,11 @@ class OnnxRuntime(Runtime):
         return Session(_session(self.prepared(model) if optimise else model, self._options(optimise=optimise)))
 
     def prepared(self, model: OnnxModel) -> OnnxModel:
-        """Return the model in the runtime's precision: quantised with random rows for calibration for ``int8``."""
-        if self.precision == "fp32":
+        """Return the model in the runtime's precision: quantised with random rows for calibration for ``int8``.
+
+        A model that is quantised already stays as it is.
+        """
+        if self.precision == "fp32" or is_quantised(model):
             return model
         inputs = Session(_session(model, self._options())).inputs
         return quantise(model, [random_feeds(inputs, 1, seed=seed) for seed in range(N_CALIBRATION)])
@@ -165,6 +169,6 @@ def _session(model: OnnxModel, options: ort.SessionOptions) -> ort.InferenceSess
 
 def _input(node: ort.NodeArg) -> Input:
     if node.type not in DTYPES:
-        raise ValueError(f"Input {node.name!r} must be float, double, int64 or string, got {node.type}")
+        raise ValueError(f"Input {node.name!r} must be one of {', '.join(DTYPES.values())}, got {node.type}")
     shape = [length if isinstance(length, int) else 1 for length in node.shape]
     return Input(node.name, DTYPES[node.type], (BATCH, *shape[1:]))

@@ -10,11 +10,11 @@ from typing import Any
 
 from hw_cost.graph import BATCH, OpGraph, Parameter, Shape
 from hw_cost.kernels import Kernel, kernels_of
+from hw_cost.kinds import FEWEST_BLOCKED
 from hw_cost.onnx_reader import OnnxModel, load_model
 from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime, RuntimeMissing, text_inputs
 from hw_cost.runtimes.feeds import random_feeds
-from hw_cost.sizes import FEWEST_BLOCKED
 
 DTYPES = {"f32": "float", "f64": "double", "i64": "int64", "u8": "uint8"}
 """Element types of inputs; on the processor they stay what the ONNX file says."""

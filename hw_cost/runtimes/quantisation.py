@@ -46,6 +46,12 @@ def quantise(model: OnnxModel, feeds: Iterable[Feeds]) -> onnx.ModelProto:
         return onnx.load(quantised)
 
 
+def is_quantised(model: OnnxModel) -> bool:
+    """Return whether any part of a model computes in 8 bits."""
+    quantised = ("QuantizeLinear", "DynamicQuantizeLinear", "QLinear", "QGemm", "MatMulInteger", "ConvInteger")
+    return any(node.op_type.startswith(quantised) for node in load_model(model).graph.node)
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep onnxruntime from warning of each constant that the tool leaves unused."""

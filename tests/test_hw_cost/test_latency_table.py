@@ -122,7 +122,7 @@ DAMAGES = [
     (lambda d: d["kernels"][4].pop("op"), "kernel 5: must have op, sizes"),
     (lambda d: d["kernels"].clear(), "at least one row"),
     (lambda d: d["units"].update(latency="ms"), "must have units.*'us'"),
-    (lambda d: d.update(schema_version=2), "schema version 2, this program reads 1 to 1"),
+    (lambda d: d.update(schema_version=3), "schema version 3, this program reads 1 to 2"),
     (lambda d: d.update(format="other"), "is not a latency table"),
     (lambda d: d.pop("device"), "lacks the field 'device'"),
     (lambda d: d["device"].pop("threads"), "device is not described completely.*threads"),

@@ -36,6 +36,7 @@ def test_a_tree_whose_children_stand_before_their_parents_has_the_same_depth():
     assert read_onnx(model([node], {})).network.nodes["treeensembleregressor_0"]["operation"].attributes == {
         "n_trees": 1,
         "n_leaves": 3,
+        "n_votes": 1,
         "depth": 2,
     }
 

@@ -26,6 +26,26 @@ def test_a_lookup_reads_only_its_rows():
     assert operation_bytes(lookup, 2) == 2 * 4 * (2 * 4 * 8) + 8 * 2 * 4
 
 
+def test_pooling_looks_at_its_window_and_resizing_interpolates():
+    image, half = (BATCH, 3, 8, 8), (BATCH, 3, 4, 4)
+    assert operation_flops(Operation("AveragePool", (image,), half, {}, {"kernel_shape": [2, 2]}), 2) == 2 * 3 * 16 * 4
+    assert operation_flops(Operation("GlobalAveragePool", (image,), (BATCH, 3, 1, 1)), 2) == 2 * 3 * 64
+    assert operation_flops(Operation("Resize", (image,), half, {}, {"mode": "linear"}), 2) == 7 * 2 * 3 * 16
+    assert operation_flops(Operation("Resize", (image,), half, {}, {"mode": "nearest"}), 2) == 0
+
+
+def test_a_product_with_a_stack_of_weights_is_two_flops_for_each_of_them():
+    members = Operation("MatMul", ((BATCH, 4, 1, 6),), (BATCH, 4, 1, 5), {"w": (4, 6, 5)})
+    assert operation_flops(members, 3) == 2 * 3 * 4 * 6 * 5
+
+
+def test_a_leaf_of_several_votes_takes_room_for_each():
+    graph = OpGraph()
+    x = graph.input("x", (BATCH, 9))
+    graph.add("TreeEnsembleRegressor", x, output=(BATCH, 3), n_trees=2, n_leaves=20, n_votes=3)
+    assert parameter_bytes(graph) == 32 * 40 + 16 * 20 * 3
+
+
 def test_a_sum_adds_all_that_comes_in():
     total = Operation("ReduceSum", ((BATCH, 6, 4),), (BATCH, 4), {"axes": (1,)}, {"keepdims": 0})
     assert operation_flops(total, 2) == 48

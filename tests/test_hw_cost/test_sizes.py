@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from hw_cost.graph import BATCH, OpGraph
+from hw_cost.graph import BATCH, OpGraph, Parameter
 from hw_cost.kernels import work_of
+from hw_cost.kinds import moves_one_axis
 from hw_cost.networks import KINDS, random_networks
 from hw_cost.networks.images import Image, Layers
 from hw_cost.ops import flops
 from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes import OnnxRuntime
-from hw_cost.sizes import moves_one_axis, spans
+from hw_cost.sizes import spans
 
 
 def kernels(graph: OpGraph, batch: int = 1):
@@ -61,6 +62,29 @@ def test_attention_shows_its_products_with_heads_and_tokens():
     products = [k.sizes for k in OnnxRuntime().kernels(network.graph, 3) if k.op == "Product"]
     assert {sizes["rows"] for sizes in products} == {n}
     assert all(sizes["matrices"] % 3 == 0 for sizes in products), "heads times batch"
+
+
+def test_members_and_features_with_weights_of_their_own_are_products_of_their_own():
+    graph = OpGraph()
+    x = graph.input("x", (BATCH, 4, 1, 6))
+    graph.add("MatMul", x, Parameter("w", (4, 6, 5)), output=(BATCH, 4, 1, 5))
+    sizes = kernels(graph, 3)["BatchedMatMul"]
+    assert sizes == {"matrices": 12, "rows": 1, "n_in": 6, "n_out": 5, "working_set": 4 * 120}
+
+
+def test_the_largest_of_a_row_are_read_with_their_positions():
+    (network,) = random_networks(1, seed=3, kinds=("knn",))
+    found = kernels(network.graph, 7)
+    stored = next(op.output[-1] for op in reversed(list(network.graph)) if op.op == "Gemm")
+    assert found["TopK"]["rows"] == 7 and found["TopK"]["width"] == stored
+    assert found["Gather"]["lookups"] == 7 * found["TopK"]["kept"]
+
+
+def test_rows_that_look_at_each_other_make_products_as_large_as_the_batch():
+    (network,) = random_networks(1, seed=3, kinds=("saint",))
+    products = [k.sizes for k in OnnxRuntime().kernels(network.graph, 11) if k.op == "Product"]
+    assert any(sizes["rows"] == sizes["n_out"] == 11 for sizes in products)
+    assert any(sizes["rows"] == sizes["n_in"] == 11 for sizes in products)
 
 
 @pytest.mark.parametrize(
