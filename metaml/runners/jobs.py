@@ -40,6 +40,13 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Started:
+    """Says that a worker has its imports behind it and begins with a job: from here on the job's time counts."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How a job ended; the fields of a `metaml.trial.Trial` that the worker knows."""
 

@@ -14,11 +14,13 @@ from typing import Self
 
 import psutil
 
-from metaml.runners.jobs import Assignment, Job, Outcome
+from metaml.runners.jobs import Assignment, Job, Outcome, Started
 from metaml.trial import Status
 
 GRACE_SECONDS = 2.0
 """A worker that overruns its job's time by this much is killed."""
+START_SECONDS = 20.0
+"""A worker that has not begun with its first job after this long is killed: a busy machine imports slowly."""
 TICK_SECONDS = 0.25
 """How often memory and time are looked at."""
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -33,6 +35,8 @@ class _Worker:
     is_assigned: bool = False
     job: Job | None = None
     job_started: float = field(default=0.0)
+    is_up: bool = False
+    """Whether it has begun with a job before: until then it may still import, which is not the job's time."""
 
     def kill(self) -> None:
         self.process.kill()
@@ -121,19 +125,23 @@ class WorkerPool:
     def _collect(self, seconds: float) -> list[Outcome]:
         busy = {worker.connection: i for i, worker in enumerate(self._workers) if worker.job is not None}
         ready = wait(list(busy), timeout=seconds)
-        outcomes = [self._receive(busy[connection]) for connection in ready if isinstance(connection, Connection)]
-        return outcomes + [outcome for i in range(len(self._workers)) if (outcome := self._inspect(i)) is not None]
+        received = [self._receive(busy[connection]) for connection in ready if isinstance(connection, Connection)]
+        inspected = [self._inspect(i) for i in range(len(self._workers))]
+        return [outcome for outcome in (*received, *inspected) if outcome is not None]
 
-    def _receive(self, position: int) -> Outcome:
+    def _receive(self, position: int) -> Outcome | None:
         worker = self._workers[position]
         assert worker.job is not None
         try:
-            outcome: Outcome = worker.connection.recv()
+            message: Started | Outcome = worker.connection.recv()
         except (EOFError, OSError):
             code = worker.process.wait()
             return self._end(position, "crashed", f"the worker process ended with code {code}")
+        if isinstance(message, Started):
+            worker.job_started, worker.is_up = time.monotonic(), True
+            return None
         worker.job = None
-        return outcome
+        return message
 
     def _inspect(self, position: int) -> Outcome | None:
         """End a job that has overrun its time or memory."""
@@ -141,7 +149,8 @@ class WorkerPool:
         if worker.job is None:
             return None
         elapsed = time.monotonic() - worker.job_started
-        if elapsed > worker.job.seconds + GRACE_SECONDS:
+        allowed = worker.job.seconds + GRACE_SECONDS if worker.is_up else max(worker.job.seconds, START_SECONDS)
+        if elapsed > allowed:
             text = f"killed after {elapsed:.1f} s, allowed were {worker.job.seconds:.1f} s"
             return self._end(position, "timeout", text)
         used = _resident_bytes(worker.process.pid)

@@ -19,7 +19,7 @@ from metaml.files import write_atomic
 from metaml.metrics import metric_for
 from metaml.models import TabularShape
 from metaml.preprocessing import TableFeatures
-from metaml.runners.jobs import Assignment, Job, Outcome
+from metaml.runners.jobs import Assignment, Job, Outcome, Started
 from metaml.space import SPACES
 from metaml.training import DivergedError, fit_model
 from metaml.trial import Status
@@ -39,7 +39,9 @@ def main(descriptor: int) -> None:
         assignment: Assignment = connection.recv()
         evaluator = Evaluator(assignment.task, assignment.splits, metric_for(assignment.task.type, assignment.metric))
         while True:
-            connection.send(run_job(evaluator, connection.recv()))
+            job: Job = connection.recv()
+            connection.send(Started(job.number))
+            connection.send(run_job(evaluator, job))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 

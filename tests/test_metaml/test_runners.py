@@ -102,6 +102,17 @@ class TestWatchdog:
             assert outcome.status == "timeout"
             assert time.monotonic() - started < 6
 
+    def test_imports_of_a_slow_machine_are_not_the_time_of_the_first_job(self):
+        with WorkerPool(1) as pool:
+            pid = pool._workers[0].process.pid
+            os.kill(pid, signal.SIGSTOP)
+            pool.assign(assignment())
+            pool.submit(job(0, seconds=1.0))
+            assert pool.wait(4.0) == []
+            os.kill(pid, signal.SIGCONT)
+            (outcome,) = pool.wait(60)
+            assert outcome.status == "ok"
+
     def test_memory_limit(self):
         with WorkerPool(1, memory_bytes=1) as pool:
             pool.assign(assignment())
