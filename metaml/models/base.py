@@ -44,8 +44,9 @@ class TabularShape(NetworkShape):
 
     def declare_inputs(self, graph: OpGraph) -> dict[str, str]:
         """Append the inputs that the table has: float32 ``numeric_features``, int64 ``codes``."""
-        sizes = {"numeric_features": self.n_numeric, "codes": self.n_categorical}
-        return {name: graph.input(name, (BATCH, width)) for name, width in sizes.items() if width}
+        inputs = {"numeric_features": (self.n_numeric, None), "codes": (self.n_categorical, "int64")}
+        declared = ((name, width, dtype) for name, (width, dtype) in inputs.items() if width)
+        return {name: graph.input(name, (BATCH, width), dtype=dtype) for name, width, dtype in declared}
 
     @property
     def n_codes(self) -> int:

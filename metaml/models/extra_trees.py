@@ -120,7 +120,7 @@ def shrink(tree: Any, strength: float) -> None:
 def _leaves_allowed(config: Mapping[str, Any], shape: TabularShape) -> int:
     """Leaves of a tree: as configured, or fewer where the file would be too large."""
     for_file = MOST_BYTES / (config["n_estimators"] * (LEAF_BYTES + VOTE_BYTES * _n_votes(shape)))
-    return max(2, min(config["max_leaf_nodes"], int(for_file)))
+    return max(2, min(int(config["max_leaf_nodes"]), int(for_file)))
 
 
 def _n_votes(shape: TabularShape) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace, Float, Integer
+from ConfigSpace import ConfigurationSpace, Float, Integer, OrdinalHyperparameter
 
 from hw_cost.graph import BATCH, OpGraph, Parameter
 from metaml.models.base import Exported, TabularShape, emit_dense, emit_embedding
@@ -16,6 +16,7 @@ from metaml.models.stored_rows import CLIP, StoredRows, code_width
 
 MOST_NUMBERS = 4_000_000
 """Numbers in all stored rows together: fewer rows are kept of wide tables."""
+SHARPNESS_STEPS = [0.0, 1.0, 2.0, 4.0, 8.0]
 
 
 class KNN(EstimatorFamily):
@@ -29,9 +30,9 @@ class KNN(EstimatorFamily):
         space = ConfigurationSpace()
         space.add(
             Integer("n_neighbors", (1, 64), default=16, log=True),
-            CategoricalHyperparameter("weights", ["uniform", "distance"], default_value="distance"),
+            OrdinalHyperparameter("sharpness", SHARPNESS_STEPS, default_value=2.0),
             Integer("max_rows", (128, 8192), default=4096, log=True),
-            Float("relevance", (0.0, 1.0), default=0.5),
+            Float("relevance", (0.0, 2.0), default=1.0),
         )
         return space
 
@@ -46,20 +47,21 @@ class KNN(EstimatorFamily):
             shape,
             n_neighbors=size.n_neighbors,
             max_rows=size.n_stored,
-            by_distance=config["weights"] == "distance",
+            sharpness=config["sharpness"],
             relevance=config["relevance"],
             seed=seed,
         )
 
     def emit(self, graph: OpGraph, inputs: Mapping[str, str], config: Mapping[str, Any], shape: TabularShape) -> str:
         """Append the search among the most rows that `config` and the training rows allow."""
-        return _emit(graph, inputs, shape, _Size.of(config, shape), by_distance=config["weights"] == "distance")
+        return _emit(graph, inputs, shape, _Size.of(config, shape), by_distance=config["sharpness"] > 0)
 
     def export(self, estimator: StoredRows, config: Mapping[str, Any], shape: TabularShape) -> Exported:
         """Return the graph of the rows that are stored, with the rows."""
         graph = OpGraph()
-        size = _Size(*estimator.rows.shape, estimator.n_neighbors)
-        _emit(graph, shape.declare_inputs(graph), shape, size, by_distance=estimator.by_distance)
+        n_stored, width = estimator.rows.shape
+        size = _Size(n_stored, width, estimator.n_neighbors)
+        _emit(graph, shape.declare_inputs(graph), shape, size, by_distance=config["sharpness"] > 0)
         tensors = {
             "clip.low": np.array(-CLIP, np.float32),
             "clip.high": np.array(CLIP, np.float32),
@@ -68,7 +70,7 @@ class KNN(EstimatorFamily):
             "stored.weight": 2 * estimator.rows,
             "stored.bias": -estimator.squares,
             "n_neighbors": np.array([estimator.n_neighbors], np.int64),
-            "sharpness": np.array(estimator.sharpness, np.float32),
+            "falloff": np.array(estimator.falloff),
             "targets": estimator.targets,
             "axis": np.array([1], np.int64),
         }
@@ -99,7 +101,7 @@ def _emit(graph: OpGraph, inputs: Mapping[str, str], shape: TabularShape, size: 
     output, axis = (BATCH, shape.n_outputs), Parameter("axis", (1,))
     if not by_distance:
         return graph.add("ReduceMean", targets, axis, output=output, keepdims=0)
-    closeness = graph.add("Mul", nearest, Parameter("sharpness", ()), output=kept)
+    closeness = graph.add("Mul", nearest, Parameter("falloff", ()), output=kept)
     weights = graph.add("Softmax", closeness, output=kept, axis=-1)
     row = graph.add("Unsqueeze", weights, axis, output=(BATCH, 1, size.n_neighbors), at=1)
     mean = graph.add("MatMul", row, targets, output=(BATCH, 1, shape.n_outputs))

@@ -20,8 +20,6 @@ CODE_WIDTH = 16
 """Most numbers that stand for a category."""
 JUDGED_ROWS, JUDGES = 4096, 32
 """Rows and random trees that the relevance of the features is learned from."""
-SHARPNESS = 2.0
-"""Distances count relative to that of the last neighbour, squared, in the mean: exp(-2) for a row as far as that."""
 ROWS_AT_A_TIME = 512
 
 
@@ -32,17 +30,18 @@ class StoredRows:
         shape: the features are ``shape.n_numeric`` numbers and then codes.
         n_neighbors: rows that are asked.
         max_rows: rows that are kept at most, drawn at random.
-        by_distance: nearer rows count more.
+        sharpness: how much less a row as far as the last neighbour counts than one at no distance: exp(-sharpness) of
+            it, the squared distance taken in the mean over rows; 0 lets all neighbours count alike.
         relevance: 0 lets all features count alike, 1 lets their influence on the distance grow with the importance that
             random trees give them.
         seed: fixes the draw and the trees.
     """
 
     def __init__(
-        self, shape: TabularShape, *, n_neighbors: int, max_rows: int, by_distance: bool, relevance: float, seed: int
+        self, shape: TabularShape, *, n_neighbors: int, max_rows: int, sharpness: float, relevance: float, seed: int
     ) -> None:
         self.shape, self.n_neighbors, self.max_rows = shape, n_neighbors, max_rows
-        self.by_distance, self.relevance, self.seed = by_distance, relevance, seed
+        self.sharpness, self.relevance, self.seed = sharpness, relevance, seed
 
     def fit(self, design: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> StoredRows:
         """Keep rows.
@@ -59,7 +58,7 @@ class StoredRows:
         self.squares = (self.rows * self.rows).sum(axis=1)
         self.n_neighbors = min(self.n_neighbors, len(kept))
         self.targets = self._targets(y, weight)[kept].astype(np.float32)
-        self.sharpness = SHARPNESS / self._typical_distance()
+        self.falloff = np.float32(self.sharpness / self._typical_distance())
         return self
 
     def predict(self, design: np.ndarray) -> np.ndarray:
@@ -104,7 +103,8 @@ class StoredRows:
         if self.shape.is_regression:
             return y[:, None]
         shares = np.bincount(y, weights=weight, minlength=self.shape.n_outputs) / weight.sum()
-        return (self.n_neighbors * np.eye(self.shape.n_outputs)[y] + shares) / (self.n_neighbors + 1)
+        votes: np.ndarray = self.n_neighbors * np.eye(self.shape.n_outputs)[y]
+        return np.asarray((votes + shares) / (self.n_neighbors + 1))
 
     def _typical_distance(self) -> float:
         """Return the mean squared distance from a stored row to its last neighbour."""
@@ -124,9 +124,7 @@ class StoredRows:
         ranked = nearness.astype(np.float64) * n_stored - np.arange(n_stored)  # whole numbers: the first wins a tie
         nearest = np.argpartition(-ranked, last, axis=1)[:, : self.n_neighbors]
         targets = self.targets[nearest]
-        if not self.by_distance:
-            return np.asarray(targets.mean(axis=1, dtype=np.float64))
-        closeness = np.take_along_axis(nearness, nearest, axis=1).astype(np.float64) * self.sharpness
+        closeness = np.take_along_axis(nearness, nearest, axis=1).astype(np.float32) * self.falloff
         weights = np.exp(closeness - closeness.max(axis=1, keepdims=True))
         return np.asarray(np.einsum("nk,nko->no", weights / weights.sum(axis=1, keepdims=True), targets))
 
