@@ -30,11 +30,11 @@ class ExtraTrees(EstimatorFamily):
         """Return the number and the size of the trees, and how much their leaves lean on the nodes above."""
         space = ConfigurationSpace()
         space.add(
-            Integer("n_estimators", (16, 384), default=128, log=True),
-            Float("max_features", (0.1, 1.0), default=0.6),
+            Integer("n_estimators", (16, 384), default=96, log=True),
+            Float("max_features", (0.1, 1.0), default=0.9),
             Integer("max_leaf_nodes", (16, 4096), default=1024, log=True),
             Integer("min_samples_leaf", (1, 64), default=2, log=True),
-            Float("shrinkage", (0.1, 100.0), default=2.0, log=True),
+            Float("shrinkage", (0.05, 50.0), default=0.5, log=True),
         )
         return space
 
