@@ -46,6 +46,8 @@ class Setting:
     cores: int
     peers_python: str | None
     device: str = "cpu"
+    trials: int | None = None
+    """Most trials of a search here."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ def searched(limit_ms: float | None) -> System:
                 device=setting.device,
                 max_latency_ms=limit_ms,
                 time_limit=setting.seconds,
+                trials=setting.trials,
                 workers=setting.cores,
                 store=False,
                 out=Path(folder) / "run",
@@ -222,6 +225,7 @@ def about(setting: Setting, entries: Sequence[TaskEntry]) -> str:
 @click.option("--cores", type=int, default=2, show_default=True)
 @click.option("--systems", help=f"Of {', '.join(SYSTEMS)}; by default all that can be run.")
 @click.option("--device", default="cpu", show_default=True, help="As of metaml search.")
+@click.option("--trials", type=int, help="At most so many trials of a search, for a quick look.")
 @click.option("--n", type=int, help="Only the first so many tables.")
 @click.option("--page", "page_path", type=click.Path(path_type=Path), help="Markdown file to write.")
 def main(
@@ -232,6 +236,7 @@ def main(
     cores: int,
     systems: str | None,
     device: str,
+    trials: int | None,
     n: int | None,
     page_path: Path | None,
 ) -> None:
@@ -240,7 +245,7 @@ def main(
     names = systems.split(",") if systems else runnable
     if unknown := set(names) - set(SYSTEMS):
         raise click.UsageError(f"systems are {', '.join(SYSTEMS)}, however: {', '.join(sorted(unknown))}")
-    setting = Setting(seconds, cores, peers_python, device)
+    setting = Setting(seconds, cores, peers_python, device, trials)
     groups = load_default_history().groups
     entries = choose(read_manifest(data), set() if groups is None else set(groups))[:n]
     with on_cores(cores):
