@@ -26,8 +26,9 @@ def choose(entries: list[TaskEntry], known: Collection[str], *, seed: int = 0) -
     """Draw the tables of the experiment.
 
     Families are left out, not tables: the rows that a search learns from are a part of a table, with a fingerprint of
-    its own, so that no search could tell by itself that it knows the table. The manifest is sorted by name and shuffled by `seed`; then each stratum takes the first tables, at most one of each
-    family of near-duplicates, and none of a family that the default history knows.
+    its own, so that no search could tell by itself that it knows the table. The manifest is sorted by name and shuffled
+    by `seed`; then each stratum takes the first tables, at most one of each family of near-duplicates, and none of a
+    family that the default history knows.
 
     Args:
         entries: the manifest.
