@@ -32,7 +32,15 @@ from hw_cost.validation import compare, validate
 from .conftest import make_table
 
 LENIENT = Protocol(
-    block_s=0.0005, min_blocks=3, accepted_blocks=1, drift=1e6, max_drift=1e6, max_cv=1e6, tolerance=10.0, patience=1
+    block_s=0.0005,
+    min_blocks=3,
+    accepted_blocks=1,
+    drift=1e6,
+    max_drift=1e6,
+    switch_s=1e-9,
+    max_cv=1e6,
+    tolerance=10.0,
+    patience=1,
 )
 
 
