@@ -86,6 +86,14 @@ def test_a_build_goes_on_where_it_was_stopped(tiny, tmp_path, monkeypatch):
     assert not kept & set(measured)
 
 
+def test_networks_of_a_build_are_kept_before_it_has_any_kernel(tmp_path):
+    progress = Progress(Device.here(), tmp_path / "part.json", reference_us=9.0)
+    progress.figures["mlp-1-0"] = measurement(0.01)
+    progress.save()
+    kept = Progress.resume(Device.here(), tmp_path / "part.json")
+    assert not kept.rows and kept.figures == progress.figures
+
+
 BUILD = """
 import sys
 from hw_cost import build
