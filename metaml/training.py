@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metaml.models import FAMILIES, EstimatorFamily, Exported, NetworkShape, TabularShape, TorchFamily
-from metaml.models.base import SQUASH_TENSORS
+from metaml.models.layers import Projection
+from metaml.models.torch_family import prepare
 from metaml.preprocessing import Features
 from metaml.trial import Configuration
 
@@ -88,14 +89,15 @@ class NetworkModel(Model):
             starts = range(0, len(features), PREDICT_ROWS)
             parts = [self.module(*(array[i : i + PREDICT_ROWS] for array in arrays)) for i in starts]
             raw = torch.cat(parts)
-            scores: np.ndarray = (raw[:, 0] if self.shape.is_regression else raw.softmax(dim=1)).numpy()
+            prediction = raw[..., 0] if self.shape.is_regression else raw.softmax(dim=-1)
+            scores: np.ndarray = (prediction.mean(dim=1) if raw.ndim == 3 else prediction).numpy()
         return scores
 
     def export(self) -> Exported:
         """Return the module's graph with its state dict."""
-        tensors = {name: tensor.detach().numpy() for name, tensor in self.module.state_dict().items()}
-        graph = FAMILIES[self.config["family"]].graph(self.config, self.shape)
-        return Exported(graph, tensors | SQUASH_TENSORS, {})
+        family = FAMILIES[self.config["family"]]
+        assert isinstance(family, TorchFamily)
+        return Exported(family.graph(self.config, self.shape), family.tensors(self.module), {})
 
 
 class EstimatorModel(Model):
@@ -167,6 +169,7 @@ def _fit_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = family.build(config, shape)
+        prepare(module, [torch.from_numpy(array) for array in features.arrays])
         _train(module, config, features, y, is_regression=shape.is_regression, seconds=seconds)
     return NetworkModel(config, shape, module)
 
@@ -225,12 +228,15 @@ class _Foresight:
 
 
 def _loss(scores: Tensor, target: Tensor, is_regression: bool) -> Tensor:
+    if scores.ndim == 3:
+        target = target.repeat_interleave(scores.shape[1], dim=0)
+        scores = scores.flatten(0, 1)
     return functional.mse_loss(scores[:, 0], target) if is_regression else functional.cross_entropy(scores, target)
 
 
 def _parameter_groups(module: nn.Module, config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Weight decay acts on matrices only; not on biases, normalisation and embeddings (Gorishniy et al. 2021)."""
-    decayed = [layer.weight for layer in module.modules() if isinstance(layer, nn.Linear)]
+    decayed = [layer.weight for layer in module.modules() if isinstance(layer, (nn.Linear, Projection))]
     ids = {id(weight) for weight in decayed}
     rest = [parameter for parameter in module.parameters() if id(parameter) not in ids]
     return [{"params": decayed, "weight_decay": config["weight_decay"]}, {"params": rest, "weight_decay": 0.0}]

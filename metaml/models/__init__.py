@@ -2,13 +2,19 @@
 
 from metaml.models.base import Exported, Family, NetworkShape, TabularShape, Tensors
 from metaml.models.estimator_family import EstimatorFamily
+from metaml.models.ft_transformer import FTTransformer
 from metaml.models.hist_gradient_boosting import HistGradientBoosting
 from metaml.models.linear import Linear
 from metaml.models.mlp import MLP
 from metaml.models.resnet import ResNet
+from metaml.models.saint import SAINT
+from metaml.models.tabm import TabM
 from metaml.models.torch_family import TorchFamily
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (HistGradientBoosting(), Linear(), MLP(), ResNet())}
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (HistGradientBoosting(), Linear(), MLP(), ResNet(), TabM(), FTTransformer(), SAINT())
+}
 """Name in the configuration -> family."""
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from ConfigSpace import ConfigurationSpace
 
-from hw_cost.graph import BATCH, OpGraph, Parameter
+from hw_cost.graph import BATCH, OpGraph, Parameter, number
 from metaml.data import Modality
 
 Tensors = dict[str, np.ndarray]
@@ -42,7 +42,10 @@ class TabularShape(NetworkShape):
     def declare_inputs(self, graph: OpGraph) -> dict[str, str]:
         """Append the inputs that the table has: float32 ``numeric_features``, int64 ``codes``."""
         sizes = {"numeric_features": self.n_numeric, "codes": self.n_categorical}
-        return {name: graph.input(name, (BATCH, width)) for name, width in sizes.items() if width}
+        dtypes = {"codes": "int64"}
+        return {
+            name: graph.input(name, (BATCH, width), dtype=dtypes.get(name)) for name, width in sizes.items() if width
+        }
 
     @property
     def n_codes(self) -> int:
@@ -104,14 +107,10 @@ def emit_squash(graph: OpGraph, numeric: str, width: int) -> str:
     """
     shape = (BATCH, width)
     square = graph.add("Mul", numeric, numeric, output=shape)
-    ninth = graph.add("Mul", square, Parameter("squash.ninth", ()), output=shape)
-    above_one = graph.add("Add", ninth, Parameter("squash.one", ()), output=shape)
+    ninth = graph.add("Mul", square, number(1 / 9), output=shape)
+    above_one = graph.add("Add", ninth, number(1.0), output=shape)
     root = graph.add("Sqrt", above_one, output=shape)
     return graph.add("Div", numeric, root, output=shape)
-
-
-SQUASH_TENSORS: Tensors = {"squash.ninth": np.array(1 / 9, np.float32), "squash.one": np.array(1, np.float32)}
-"""The two constants of `emit_squash`."""
 
 
 def squash(numeric: np.ndarray) -> np.ndarray:
