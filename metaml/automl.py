@@ -303,6 +303,11 @@ class _Run:
                 f"The data of {task.source} have changed since this run began: its trials do not fit them any more. "
                 "Start a new search."
             )
+        if earlier is not None and earlier.space != context.space.version:
+            raise UsageError(
+                f"This run began in search space {earlier.space}, this metaml searches {context.space.version}. "
+                "Start a new search: what it found so far is remembered, unless it had no store."
+            )
         if earlier is not None:
             return earlier.run_id
         store.add_task(task_record(task))

@@ -10,7 +10,7 @@ import platformdirs
 
 import metafeatures
 from metaml.data import Split, Task, make_splits
-from metaml.history import history_from_store
+from metaml.history import history_of_space, upgraded
 from metaml.latency import DeviceTable, LatencyModel
 from metaml.metrics import Metric, metric_for
 from metaml.proposals import LatencyLimit, Proposer
@@ -93,8 +93,7 @@ def prepare(request: SearchRequest, task: Task, store: Store | None, device: Dev
 
 def remembered(store: Store | None, space: SearchSpace, *, exclude: str) -> History:
     """Return the default history and the store's of a space, without the task `exclude`; the store's results win."""
-    history = load_default_history().drop_tasks([exclude])
+    history = upgraded(load_default_history().drop_tasks([exclude]), space)
     if store is None:
         return history
-    own = history_from_store(store, space=space.version, exclude=[exclude], metafeatures_version=metafeatures.VERSION)
-    return history.merge(own)
+    return history.merge(history_of_space(store, space, exclude=[exclude], metafeatures_version=metafeatures.VERSION))

@@ -124,7 +124,9 @@ class Finisher:
         path = self._folder.candidates / f"{trial.number:05d}-refit.onnx"
         if seconds <= 0:
             return None
-        job = Job(trial.number, "refit", trial.configuration, seconds, seed=self._seed, export_to=path)
+        job = Job(
+            trial.number, "refit", trial.configuration, seconds, seed=self._seed, export_to=path, epochs=trial.epochs
+        )
         self._pool.submit(job)
         outcomes = self._pool.wait(seconds + 1.0)
         if outcomes and outcomes[0].status == "ok":

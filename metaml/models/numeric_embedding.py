@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from ConfigSpace import CategoricalHyperparameter, EqualsCondition, Float, Integer
+from ConfigSpace.hyperparameters import Hyperparameter
 from torch import Tensor, nn
 
 from hw_cost.graph import BATCH, OpGraph, Parameter, constant, number
@@ -25,7 +26,7 @@ def numeric_embedding_space(default: str = "none") -> list[Any]:
         "numeric_embedding", ["none", "piecewise_linear", "periodic"], default_value=default
     )
     bins = Integer("n_bins", (4, 32), default=12, log=True)
-    periodic = [
+    periodic: list[Hyperparameter[Any, Any]] = [
         Integer("n_frequencies", (4, 32), default=16, log=True),
         Float("frequency_scale", (0.01, 2.0), default=0.1, log=True),
         Integer("periodic_width", (4, 16), default=8, log=True),

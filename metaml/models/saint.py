@@ -73,11 +73,11 @@ class SAINT(TorchFamily):
         row = emit_last_block(graph, node, f"blocks.{last}", config, is_first=False)
         return emit_row_head(graph, row, shape.n_outputs)
 
-    def tensors(self, module: nn.Module) -> Tensors:
+    def tensors(self, module: Any) -> Tensors:
         """Return the module's arrays, with the last block's attention folded, and what is kept of the stored rows."""
-        assert isinstance(module, RowTransformer)
         own = super().tensors(module)
-        return scaled_queries(own) | fold_last(own, f"blocks.{len(module.blocks) - 1}") | module.memories()
+        memories: Tensors = module.memories()
+        return scaled_queries(own) | fold_last(own, f"blocks.{len(module.blocks) - 1}") | memories
 
     def folded(self, config: Mapping[str, Any], shape: TabularShape) -> Sequence[str]:
         """Return the parameters of the last block's attention, and those that make keys and values of rows."""
@@ -174,7 +174,8 @@ class RowTransformer(Prepared):
         """Return, of each block, queries with the factor of their scores, and keys and values of the stored rows."""
         tensors, n = Tensors(), len(self.stored_numeric)
         x = self.tokens(self.stored_numeric, self.stored_codes)
-        for k, (rows, block) in enumerate(zip(self.rows, self.blocks, strict=True)):
+        attentions = [layer for layer in self.rows if isinstance(layer, RowAttention)]
+        for k, (rows, block) in enumerate(zip(attentions, self.blocks, strict=True)):
             tensors |= {f"rows.{k}.{name}": tensor.cpu().numpy() for name, tensor in rows.constants(x).items()}
             x = block(rows(x, n))
         return tensors

@@ -114,7 +114,7 @@ class Attention(nn.Module):
 
 def split_heads(x: Tensor) -> Tensor:
     """Return ``(batch, heads, n, width / heads)`` of ``(batch, n, width)``."""
-    return x.unflatten(-1, (N_HEADS, -1)).transpose(1, 2)
+    return x.view(*x.shape[:-1], N_HEADS, x.shape[-1] // N_HEADS).transpose(1, 2)
 
 
 class FeedForward(nn.Module):

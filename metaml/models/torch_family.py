@@ -3,34 +3,55 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
-from ConfigSpace import CategoricalHyperparameter, Float, Integer
+from ConfigSpace import CategoricalHyperparameter, Float, Integer, OrdinalHyperparameter
 from ConfigSpace.hyperparameters import Hyperparameter
 from torch import Tensor, nn
 
 from hw_cost.graph import BATCH, OpGraph
 from metaml.models.base import Family, TabularShape, Tensors, emit_embedding
-from metaml.models.layers import Prepared
+from metaml.models.layers import Prepared, Projection
 from metaml.models.numeric_embedding import NumericEmbedding, embedding_width, emit_numeric_embedding
 
 ACTIVATIONS: dict[str, tuple[type[nn.Module], str]] = {"relu": (nn.ReLU, "Relu"), "gelu": (nn.GELU, "Gelu")}
 """Name in the space -> module and ONNX operator."""
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Some rows on their way into a network."""
+
+    inputs: tuple[Tensor, ...]
+    """What the network's ``forward`` takes; the first axis of each counts the rows."""
+    target: Tensor
+    """Class codes int64 ``(batch,)``, class probabilities ``(batch, n_outputs)`` or values ``(batch,)``."""
+
+
+Augment = Callable[[Batch, torch.Generator], Batch]
+"""Makes another training batch out of one; all chance comes from the generator, which is on the batch's device."""
+
+
 class TorchFamily(Family):
-    """A family trained by gradient descent."""
+    """A family trained by gradient descent: by `metaml.training`, under the hyperparameters of `optimiser_space`."""
+
+    predict_rows: ClassVar[int] = 8192
+    """Rows that go through a network at a time when nothing is learned."""
 
     @abstractmethod
     def build(self, config: Mapping[str, Any], shape: Any) -> nn.Module:
-        """Return an untrained module.
+        """Return an untrained module; all its chance comes from torch's global generator.
+
+        A module may have several heads. Each of them is trained on its own loss; the prediction is the mean of their
+        probabilities or values. What `emit` appends gives the scores of that prediction: its logarithm, for classes.
 
         **Shape**
         - Input: batches of `metaml.preprocessing.Features.arrays`: of a table float32 ``(batch, n_numeric)`` and int64
           ``(batch, n_categorical)``
-        - Output: ``(batch, n_outputs)``
+        - Output: ``(batch, n_outputs)``, or ``(batch, heads, n_outputs)``: class scores before the softmax, or values
         """
 
     def tensors(self, module: nn.Module) -> Tensors:
@@ -38,8 +59,21 @@ class TorchFamily(Family):
         return {name: tensor.detach().cpu().numpy() for name, tensor in module.state_dict().items()}
 
     def folded(self, config: Mapping[str, Any], shape: Any) -> Sequence[str]:
-        """Return names of the module's parameters that `tensors` multiplies into others, so that the graph has none."""
+        """Return how the names of those parameters begin that `tensors` multiplies into others: no graph has them."""
         return ()
+
+    def decayed(self, module: nn.Module) -> Sequence[nn.Parameter]:
+        """Return the parameters that weight decay acts on.
+
+        The matrices of dense and convolutional layers; not biases, normalisation, embeddings (Gorishniy et al. 2021).
+        """
+        matrices = (nn.Linear, nn.Conv1d, nn.Conv2d, Projection)
+        layers = [layer for layer in module.modules() if isinstance(layer, matrices)]
+        return [weight for layer in layers if isinstance(weight := layer.weight, nn.Parameter)]
+
+    def augment(self, config: Mapping[str, Any], shape: Any) -> Augment | None:
+        """Return what is done to every training batch, or None for nothing; codes may become probabilities."""
+        return None
 
 
 def prepare(module: nn.Module, inputs: Sequence[Tensor]) -> None:
@@ -57,6 +91,12 @@ def optimiser_space(**defaults: Any) -> list[Hyperparameter[Any, Any]]:
         Float("weight_decay", (1e-4, 1.0), default=usual["weight_decay"], log=True),
         Integer("batch_size", (32, 512), default=usual["batch_size"], log=True),
         Integer("epochs", (4, 128), default=usual["epochs"], log=True),
+        CategoricalHyperparameter("optimiser", ["adamw", "sgd"], default_value="adamw"),
+        CategoricalHyperparameter("schedule", ["cosine", "constant", "one_cycle"], default_value="cosine"),
+        OrdinalHyperparameter("label_smoothing", [0.0, 0.03, 0.1], default_value=0.0),
+        CategoricalHyperparameter("gradient_clipping", ["none", "norm"], default_value="none"),
+        CategoricalHyperparameter("averaging", ["none", "exponential"], default_value="none"),
+        CategoricalHyperparameter("early_stopping", ["none", "best_epoch"], default_value="none"),
         Float("dropout", (0.0, 0.6), default=usual["dropout"]),
     ]
 

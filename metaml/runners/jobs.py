@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metaml.data import Split, Task
-from metaml.trial import Configuration, Status, Trial
+from metaml.trial import Configuration, Curve, Status, Trial
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Job:
     """Where the ONNX file goes: always for a refit; for an evaluation, the first fold's model if it is good enough."""
     export_below: float = float("inf")
     """An evaluation is exported if its error is below this."""
+    epochs: int | None = None
+    """After how many epochs a refit stops; None for those of the configuration."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Outcome:
     n_parameters: int | None = None
     flops: int | None = None
     model_bytes: int | None = None
+    epochs: int | None = None
+    curve: Curve = ()
     message: str = ""
 
     def as_trial(self, configuration: Configuration, source: str, **known: Any) -> Trial:
