@@ -28,11 +28,14 @@ _TRAINED_AS_BEFORE: dict[str, Any] = {
 }
 """What the training of a network was before these were hyperparameters."""
 
+_READ_AS_BEFORE: dict[str, Any] = {"preprocessing": "robust", "numeric_embedding": "none"}
+"""What a network saw of the numbers of a table before there was a choice."""
+
 TABULAR_1: dict[str, dict[str, Any]] = {
     "hist_gradient_boosting": {},
     "linear": {},
-    "mlp": _TRAINED_AS_BEFORE,
-    "resnet": _TRAINED_AS_BEFORE,
+    "mlp": _TRAINED_AS_BEFORE | _READ_AS_BEFORE,
+    "resnet": _TRAINED_AS_BEFORE | _READ_AS_BEFORE,
 }
 """Family of space ``tabular-1`` -> the hyperparameters that came later, with the values that change nothing."""
 
