@@ -15,8 +15,9 @@ from hw_cost.shipped import SHIPPED, table_for
 from metaml.data import RawInputs, Task
 from metaml.errors import UsageError
 from metaml.export import deployed_graph
+from metaml.models import FAMILIES
 from metaml.preprocessing import PREPROCESSORS, Preprocessor, kind_of
-from metaml.trial import Configuration
+from metaml.trial import Configuration, configuration_id
 
 MEASURE_SECONDS = 1.0
 """Time for measuring one delivered model."""
@@ -125,9 +126,19 @@ class LatencyModel:
         self.device, self.batch = device, batch
         self._task = task
         self._preprocessors = dict[str, Preprocessor]()
+        self._known: dict[str, Cost] = {}
 
     def predict(self, configuration: Configuration) -> Cost:
-        """Return the latency of the network that the configuration would be deployed as."""
+        """Return the latency of the network that the configuration would be deployed as.
+
+        It is asked for once for each architecture: for a network on images that takes tens of milliseconds.
+        """
+        key = configuration_id(FAMILIES[configuration["family"]].architecture(configuration))
+        if key not in self._known:
+            self._known[key] = self._predict(configuration)
+        return self._known[key]
+
+    def _predict(self, configuration: Configuration) -> Cost:
         preprocessor = self._preprocessor(kind_of(configuration))
         shape = preprocessor.shape(self._task.n_outputs, is_regression=self._task.type == "regression")
         graph = deployed_graph(configuration, preprocessor, shape)
