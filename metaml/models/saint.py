@@ -102,8 +102,8 @@ class RowAttention(nn.Module):
         self.key = Projection(n_in, ROW_WIDTH, bias=False)
         self.dropout = nn.Dropout(dropout)
         self.out = Projection(ROW_WIDTH, n_in)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        for parameter in self.out.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, n_stored: int) -> Tensor:
         """Return the rows with what they gather from the first `n_stored` of them."""
