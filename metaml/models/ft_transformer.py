@@ -47,7 +47,7 @@ class FTTransformer(TorchFamily):
         space = ConfigurationSpace()
         space.add(
             *transformer_space(),
-            *optimiser_space(learning_rate=1e-3, batch_size=128, epochs=16, dropout=0.1),
+            *optimiser_space(learning_rate=3e-3, epochs=20, dropout=0.1),
             preprocessing_choice(),
             *numeric_embedding_space(),
         )

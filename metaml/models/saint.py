@@ -53,7 +53,7 @@ class SAINT(TorchFamily):
         space.add(
             *transformer_space(),
             OrdinalHyperparameter("n_stored_rows", [16, 32, 64, 128], default_value=32),
-            *optimiser_space(learning_rate=1e-3, batch_size=128, epochs=16, dropout=0.1),
+            *optimiser_space(learning_rate=3e-3, epochs=20, dropout=0.1),
             preprocessing_choice(),
             *numeric_embedding_space(),
         )
@@ -87,20 +87,23 @@ class SAINT(TorchFamily):
 
 
 class RowAttention(nn.Module):
-    """Attention of each row, all its tokens together, to the first rows.
+    """Attention of each row, all its tokens together, to the first rows; it begins as the identity.
 
     **Shape**
     - Input: ``(batch, n_tokens, width)``
     - Output: the same
     """
 
-    def __init__(self, n_tokens: int, width: int) -> None:
+    def __init__(self, n_tokens: int, width: int, dropout: float) -> None:
         super().__init__()
         n_in = n_tokens * width
         self.norm = nn.LayerNorm(width)
         self.query, self.value = Projection(n_in, ROW_WIDTH), Projection(n_in, ROW_WIDTH)
         self.key = Projection(n_in, ROW_WIDTH, bias=False)
+        self.dropout = nn.Dropout(dropout)
         self.out = Projection(ROW_WIDTH, n_in)
+        for parameter in self.out.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, n_stored: int) -> Tensor:
         """Return the rows with what they gather from the first `n_stored` of them."""
@@ -108,7 +111,7 @@ class RowAttention(nn.Module):
         key, value = self.memory(flat[:n_stored])
         query = self.query(flat).unflatten(-1, (N_HEADS, -1)).transpose(0, 1)
         gathered = functional.scaled_dot_product_attention(query, key, value).transpose(0, 1).flatten(1)
-        added: Tensor = x + self.out(gathered).view_as(x)
+        added: Tensor = x + self.out(self.dropout(gathered)).view_as(x)
         return added
 
     def constants(self, stored: Tensor) -> dict[str, Tensor]:
@@ -146,7 +149,7 @@ class RowTransformer(Prepared):
         self.register_buffer("stored_codes", torch.zeros(n_stored, shape.n_categorical, dtype=torch.int64))
         self.tokens = Tokenizer(config, shape)
         n_blocks = range(config["n_blocks"])
-        self.rows = nn.ModuleList(RowAttention(token_count(shape), width) for _ in n_blocks)
+        self.rows = nn.ModuleList(RowAttention(token_count(shape), width, config["dropout"]) for _ in n_blocks)
         self.blocks = nn.ModuleList(Block(config, is_first=False) for _ in n_blocks)
         self.head = RowHead(width, shape.n_outputs)
 

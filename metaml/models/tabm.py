@@ -39,12 +39,12 @@ class TabM(TorchFamily):
         """Return the hyperparameters of the network and of its training."""
         space = ConfigurationSpace()
         space.add(
-            Integer("n_members", (4, 32), default=16, log=True),
-            Integer("n_layers", (1, 4), default=2),
+            Integer("n_members", (4, 32), default=8, log=True),
+            Integer("n_layers", (1, 4), default=3),
             Integer("width", (32, 256), default=128, log=True),
-            *optimiser_space(dropout=0.1),
+            *optimiser_space(learning_rate=5e-3, dropout=0.1),
             preprocessing_choice(),
-            *numeric_embedding_space(),
+            *numeric_embedding_space("piecewise_linear"),
             category_width(),
             activation_choice(),
         )
