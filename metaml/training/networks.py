@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import torch
 from torch import nn
@@ -9,8 +11,9 @@ from torch import nn
 from metaml.models import FAMILIES, Exported, NetworkShape, TorchFamily
 from metaml.models.base import SQUASH_TENSORS
 from metaml.preprocessing import Features
+from metaml.training.checkpoint import Checkpoint
 from metaml.training.loop import Training, predict
-from metaml.training.model import Model, Rows
+from metaml.training.model import Model, Pauses
 from metaml.trial import Configuration
 
 
@@ -38,23 +41,35 @@ class NetworkModel(Model):
 
 
 def fit_network(
-    family: TorchFamily,
-    config: Configuration,
-    shape: NetworkShape,
-    train: Rows,
-    *,
-    seed: int,
-    seconds: float,
-    validation: Rows | None = None,
-    epochs: int | None = None,
+    training: Training, *, seconds: float, epochs: int | None = None, pauses: Pauses | None = None
 ) -> Model:
-    """Train a network; the arguments are those of `metaml.training.fit_model`."""
-    training = Training(family, config, shape, train, seed=seed, validation=validation)
-    training.run(training.n_epochs if epochs is None else epochs, seconds=seconds)
-    return finished(training)
+    """Train a network to its end, or to its first pause that ends it; see `metaml.training.fit_model`."""
+    goal, deadline = training.n_epochs if epochs is None else epochs, time.monotonic() + seconds
+    if pauses is not None:
+        if pauses.checkpoint.exists():
+            training.restore(Checkpoint.read(pauses.checkpoint))
+        _run_to_pauses(training, pauses, goal, deadline)
+    training.run(goal, seconds=deadline - time.monotonic())
+    return _model(training)
 
 
-def finished(training: Training) -> Model:
+def _run_to_pauses(training: Training, pauses: Pauses, goal: int, deadline: float) -> None:
+    for share in pauses.shares:
+        until = max(1, round(share * training.n_epochs))
+        if training.epoch < until < goal:
+            training.run(until, seconds=deadline - time.monotonic(), goal=goal)
+            _look(training, share, pauses)
+
+
+def _look(training: Training, share: float, pauses: Pauses) -> None:
+    try:
+        pauses.look(share, _model(training))
+    except Exception:
+        training.state().write(pauses.checkpoint)
+        raise
+
+
+def _model(training: Training) -> Model:
     """Return the model of a training as it stands."""
     module, epochs = training.result()
     model = NetworkModel(training.config, training.shape, training.family, module)
