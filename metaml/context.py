@@ -8,18 +8,16 @@ from pathlib import Path
 import pandas as pd
 import platformdirs
 
-import metafeatures
 from metaml.data import Split, Task, make_splits
 from metaml.history import history_of_space, upgraded
 from metaml.latency import DeviceTable, LatencyModel
 from metaml.metrics import Metric, metric_for
-from metaml.preprocessing import PREPROCESSORS
 from metaml.proposals import LatencyLimit, Proposer
 from metaml.request import SearchRequest
 from metaml.space import SPACES, SearchSpace
 from metaml.store import Store
 from metaml.trial import Configuration
-from metaml.views import describe_task
+from metaml.views import DESCRIPTIONS, describe_task
 from portfolio import WARM_STARTERS, History, WarmStarter, load_default_history
 
 
@@ -77,8 +75,6 @@ def prepare(request: SearchRequest, task: Task, store: Store | None, device: Dev
         UsageError: the metric does not fit.
     """
     metric = metric_for(task.type, request.metric)
-    preprocessor = PREPROCESSORS[task.modality].fit(task.inputs)
-    shape = preprocessor.shape(task.n_outputs, is_regression=task.type == "regression")
     history = remembered(store, SPACES[task.modality], exclude=task.fingerprint)
     starter = WARM_STARTERS[request.warm_start](seed=request.seed)
     starter.cache = Path(platformdirs.user_cache_dir("metaml")) / "warm-start"
@@ -90,13 +86,15 @@ def prepare(request: SearchRequest, task: Task, store: Store | None, device: Dev
         history=history,
         starter=starter.fit(history),
         device=device,
-        latency=LatencyModel(device, preprocessor, shape, batch=request.batch),
+        latency=LatencyModel(device, task, batch=request.batch),
     )
 
 
 def remembered(store: Store | None, space: SearchSpace, *, exclude: str) -> History:
     """Return the default history and the store's of a space, without the task `exclude`; the store's results win."""
-    history = upgraded(load_default_history().drop_tasks([exclude]), space)
+    shipped = upgraded(load_default_history().drop_tasks([exclude]), space)
+    history = shipped if shipped.configurations else History.empty()
     if store is None:
         return history
-    return history.merge(history_of_space(store, space, exclude=[exclude], metafeatures_version=metafeatures.VERSION))
+    version = DESCRIPTIONS[space.modality]
+    return history.merge(history_of_space(store, space, exclude=[exclude], metafeatures_version=version))

@@ -19,8 +19,6 @@ MIN_WARM = 4
 """The families' defaults are tried as well when past results gave fewer than this."""
 ASKS = 24
 """How often SMAC is asked for a configuration that is fast enough before random ones are screened."""
-SCREENED = 400
-"""Random configurations among which a fast enough one is looked for."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ class Proposer:
 
     def safe(self) -> Proposal | None:
         """Return the default of the quickest family, for a search that has no model and little time; once."""
-        return self._accept(self._space.default(self._space.safe_family), "default")
+        return self._accept(self._space.safe(), "default")
 
     def closest(self) -> Proposal | None:
         """Return the untried configuration of lowest predicted latency, for a limit that nothing seems to keep."""
@@ -182,7 +180,7 @@ class Proposer:
         return None
 
     def _screen(self) -> list[Configuration]:
-        return self._space.defaults() + self._space.sample(SCREENED, self._seed + len(self._seen))
+        return self._space.defaults() + self._space.sample(self._space.n_screened, self._seed + len(self._seen))
 
 
 def _cost_of_excess(excess: float) -> float:

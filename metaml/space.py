@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace
 from ConfigSpace import Configuration as SpaceConfiguration
+from ConfigSpace.util import deactivate_inactive_hyperparameters
 
 from metaml.data import Modality
 from metaml.models import FAMILIES, Family
@@ -27,11 +28,14 @@ _TRAINED_AS_BEFORE: dict[str, Any] = {
 }
 """What the training of a network was before these were hyperparameters."""
 
+_READ_AS_BEFORE: dict[str, Any] = {"preprocessing": "robust", "numeric_embedding": "none"}
+"""What a network saw of the numbers of a table before there was a choice."""
+
 TABULAR_1: dict[str, dict[str, Any]] = {
     "hist_gradient_boosting": {},
     "linear": {},
-    "mlp": _TRAINED_AS_BEFORE,
-    "resnet": _TRAINED_AS_BEFORE,
+    "mlp": _TRAINED_AS_BEFORE | _READ_AS_BEFORE,
+    "resnet": _TRAINED_AS_BEFORE | _READ_AS_BEFORE,
 }
 """Family of space ``tabular-1`` -> the hyperparameters that came later, with the values that change nothing."""
 
@@ -51,6 +55,12 @@ class SearchSpace:
     """What SMAC's default configuration is of."""
     safe_family: str
     """The quickest to fit: what a search without a model and without much time turns to."""
+    quick: Mapping[str, Any] = field(default_factory=dict)
+    """What makes the default of that family quick, where it is not."""
+    presets: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    """(family, what differs from its default) of further first tries: smaller and larger ones."""
+    n_screened: int = 400
+    """Random configurations among which a fast enough one is looked for; fewer where a latency takes long to tell."""
     predecessors: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     """Older version -> family -> hyperparameters that it lacks, with the values that it meant."""
 
@@ -128,12 +138,24 @@ class SearchSpace:
         """Return the default of a family."""
         return self._configuration(family, self.families[family].space().get_default_configuration())
 
-    def defaults(self) -> list[Configuration]:
-        """Return the default of each family: what is tried without any history."""
-        return [self.default(name) for name in self.families]
+    def safe(self) -> Configuration:
+        """Return a configuration that is fitted quickly."""
+        return self.default(self.safe_family) | dict(self.quick)
 
-    def sample(self, n: int, seed: int) -> list[Configuration]:
-        """Return `n` random configurations, each family equally often in turn."""
+    def defaults(self) -> list[Configuration]:
+        """Return what is tried without history: a quick one where no default is, each family's default, and presets."""
+        quick = [self.safe()] if self.quick else []
+        presets = [self.default(family) | dict(changes) for family, changes in self.presets]
+        return [*quick, *(self.default(name) for name in self.families), *presets]
+
+    def sample(self, n: int, seed: int, *, redrawn: float = 1.0) -> list[Configuration]:
+        """Return `n` random configurations, each family equally often in turn.
+
+        Args:
+            n: how many.
+            seed: fixes them; fewer are the beginning of more.
+            redrawn: share of the hyperparameters that are random; the others keep their defaults.
+        """
         rng = np.random.default_rng(seed)
         names, spaces = list(self.families), dict[str, ConfigurationSpace]()
         sampled = []
@@ -142,7 +164,8 @@ class SearchSpace:
             if name not in spaces:
                 spaces[name] = self.families[name].space()
                 spaces[name].seed(int(rng.integers(2**31)))
-            sampled.append(self._configuration(name, spaces[name].sample_configuration()))
+            point = spaces[name].sample_configuration()
+            sampled.append(self._configuration(name, point if redrawn == 1 else _mixed(point, redrawn, rng)))
         return sampled
 
     def _configuration(self, family: str, point: SpaceConfiguration) -> Configuration:
@@ -158,8 +181,30 @@ SPACES: dict[Modality, SearchSpace] = {
         safe_family="linear",
         predecessors={"tabular-1": TABULAR_1},
     ),
+    "image": SearchSpace(
+        "image",
+        "image-1",
+        default_family="mbconv",
+        safe_family="mbconv",
+        quick={"width": 16, "stem_stride": 2, "epochs": 12, "flip": "none", "cutout": 0.0, "resolution": 0.75},
+        presets=(
+            ("mbconv", {"width": 48, "activation": "silu"}),
+            ("mbconv", {"width": 16, "epochs": 96}),
+        ),
+        n_screened=48,
+    ),
 }
 """Kind of task -> what is searched for it."""
+
+
+def _mixed(point: SpaceConfiguration, share: float, rng: np.random.Generator) -> SpaceConfiguration:
+    """Return the space's default with about a share of its hyperparameters from a point."""
+    space, drawn = point.config_space, dict(point)
+    values = {
+        name: drawn.get(name, hyperparameter.default_value) if rng.random() < share else hyperparameter.default_value
+        for name, hyperparameter in space.items()
+    }
+    return deactivate_inactive_hyperparameters(values, space)
 
 
 def _plain(value: Any) -> Any:

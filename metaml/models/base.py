@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from ConfigSpace import ConfigurationSpace
 
-from hw_cost.graph import BATCH, OpGraph, Parameter
+from hw_cost.graph import BATCH, OpGraph, Parameter, number
 from metaml.data import Modality
 
 Tensors = dict[str, np.ndarray]
@@ -60,6 +60,19 @@ class TabularShape(NetworkShape):
 
 
 @dataclass(frozen=True)
+class ImageShape(NetworkShape):
+    """What a model sees of images: ``images`` (batch, channels, height, width)."""
+
+    channels: int
+    height: int
+    width: int
+
+    def declare_inputs(self, graph: OpGraph) -> dict[str, str]:
+        """Append the float32 input ``images``."""
+        return {"images": graph.input("images", (BATCH, self.channels, self.height, self.width))}
+
+
+@dataclass(frozen=True)
 class Exported:
     """A trained model as operations and arrays: all that its ONNX file needs."""
 
@@ -96,6 +109,10 @@ class Family(ABC):
             Node of float32 ``(batch, n_outputs)``: scores of classes as `scores` says, or values.
         """
 
+    def architecture(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the hyperparameters that decide which operations the model becomes; all, unless a family knows."""
+        return config
+
     def graph(self, config: Mapping[str, Any], shape: NetworkShape) -> OpGraph:
         """Return the model alone as a graph, from preprocessed features to scores."""
         graph = OpGraph()
@@ -110,14 +127,10 @@ def emit_squash(graph: OpGraph, numeric: str, width: int) -> str:
     """
     shape = (BATCH, width)
     square = graph.add("Mul", numeric, numeric, output=shape)
-    ninth = graph.add("Mul", square, Parameter("squash.ninth", ()), output=shape)
-    above_one = graph.add("Add", ninth, Parameter("squash.one", ()), output=shape)
+    ninth = graph.add("Mul", square, number(1 / 9), output=shape)
+    above_one = graph.add("Add", ninth, number(1.0), output=shape)
     root = graph.add("Sqrt", above_one, output=shape)
     return graph.add("Div", numeric, root, output=shape)
-
-
-SQUASH_TENSORS: Tensors = {"squash.ninth": np.array(1 / 9, np.float32), "squash.one": np.array(1, np.float32)}
-"""The two constants of `emit_squash`."""
 
 
 def squash(numeric: np.ndarray) -> np.ndarray:

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from metaml.models import FAMILIES, Exported, NetworkShape, TorchFamily
-from metaml.models.base import SQUASH_TENSORS
+from metaml.models import Exported, NetworkShape, TorchFamily
 from metaml.preprocessing import Features
 from metaml.training.checkpoint import Checkpoint
 from metaml.training.loop import Training, predict
@@ -34,10 +33,8 @@ class NetworkModel(Model):
         return array
 
     def export(self) -> Exported:
-        """Return the module's graph with its state dict."""
-        tensors = {name: tensor.detach().cpu().numpy() for name, tensor in self.module.state_dict().items()}
-        graph = FAMILIES[self.config["family"]].graph(self.config, self.shape)
-        return Exported(graph, tensors | SQUASH_TENSORS, {})
+        """Return the module's graph with its arrays."""
+        return Exported(self.family.graph(self.config, self.shape), self.family.tensors(self.module), {})
 
 
 def fit_network(
@@ -50,7 +47,7 @@ def fit_network(
             training.restore(Checkpoint.read(pauses.checkpoint))
         _run_to_pauses(training, pauses, goal, deadline)
     training.run(goal, seconds=deadline - time.monotonic())
-    return _model(training)
+    return finished(training)
 
 
 def _run_to_pauses(training: Training, pauses: Pauses, goal: int, deadline: float) -> None:
@@ -63,13 +60,13 @@ def _run_to_pauses(training: Training, pauses: Pauses, goal: int, deadline: floa
 
 def _look(training: Training, share: float, pauses: Pauses) -> None:
     try:
-        pauses.look(share, _model(training))
+        pauses.look(share, finished(training))
     except Exception:
         training.state().write(pauses.checkpoint)
         raise
 
 
-def _model(training: Training) -> Model:
+def finished(training: Training) -> Model:
     """Return the model of a training as it stands."""
     module, epochs = training.result()
     model = NetworkModel(training.config, training.shape, training.family, module)
