@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metaml.data import Split, Task
+from metaml.halving import RungErrors, Rungs
 from metaml.trial import Configuration, Curve, Status, Trial
 
 
@@ -37,6 +38,8 @@ class Job:
     """Where the ONNX file goes: always for a refit; for an evaluation, the first fold's model if it is good enough."""
     export_below: float = float("inf")
     """An evaluation is exported if its error is below this."""
+    rungs: Rungs | None = None
+    """Where an evaluation may be left for now."""
     epochs: int | None = None
     """After how many epochs a refit stops; None for those of the configuration."""
 
@@ -64,6 +67,8 @@ class Outcome:
     epochs: int | None = None
     curve: Curve = ()
     message: str = ""
+    reached: RungErrors = ()
+    """Errors at the rungs that the trial reached; it is paused at the last one if its status is ``pruned``."""
 
     def as_trial(self, configuration: Configuration, source: str, **known: Any) -> Trial:
         """Return the record of the job's trial: what the worker knows, and what only its sender does.
@@ -73,5 +78,5 @@ class Outcome:
             source: who proposed it.
             known: further fields of `metaml.trial.Trial`, such as ``seed``, ``latency_ms`` and ``started``.
         """
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "reached"}
         return Trial(configuration=configuration, source=source, **own, **known)

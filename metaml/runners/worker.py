@@ -13,9 +13,10 @@ from multiprocessing.connection import Connection
 import numpy as np
 import torch
 
-from metaml.evaluation import Evaluator, Pipeline, PrunedError, take_rows
+from metaml.evaluation import Evaluator, PausedError, Pipeline, PrunedError, take_rows
 from metaml.export import check_parity, to_onnx
 from metaml.files import write_atomic
+from metaml.halving import RungErrors
 from metaml.metrics import metric_for
 from metaml.models import TabularShape
 from metaml.preprocessing import TableFeatures
@@ -49,18 +50,26 @@ def main(descriptor: int) -> None:
 def run_job(evaluator: Evaluator, job: Job) -> Outcome:
     """Do one job; whatever an honest exception can tell becomes a status."""
     started = time.monotonic()
+    reached: RungErrors = ()
     try:
         return _evaluate(evaluator, job) if job.kind == "evaluate" else _refit(evaluator, job)
     except PrunedError as pruned:
         status, error, message = "pruned", pruned.error, str(pruned)
+        reached = pruned.reached if isinstance(pruned, PausedError) else ()
     except Exception as failure:
         status, error, message = _status_of(failure), None, _message_of(failure)
-    return Outcome(job.number, status, error, seconds=time.monotonic() - started, message=message)  # type: ignore[arg-type]
+    seconds = time.monotonic() - started
+    return Outcome(job.number, status, error, seconds=seconds, message=message, reached=reached)  # type: ignore[arg-type]
 
 
 def _evaluate(evaluator: Evaluator, job: Job) -> Outcome:
     result = evaluator.evaluate(
-        job.configuration, budget=job.budget, seed=job.seed, seconds=job.seconds, hopeless=job.hopeless
+        job.configuration,
+        budget=job.budget,
+        seed=job.seed,
+        seconds=job.seconds,
+        hopeless=job.hopeless,
+        rungs=job.rungs,
     )
     if job.export_to is not None and result.error < job.export_below:
         _export(evaluator, result.pipelines[0], job)
@@ -76,6 +85,7 @@ def _evaluate(evaluator: Evaluator, job: Job) -> Outcome:
         model_bytes=result.model_bytes,
         epochs=result.epochs,
         curve=result.curve,
+        reached=result.reached,
     )
 
 
