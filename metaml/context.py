@@ -13,7 +13,6 @@ from metaml.data import Split, Task, make_splits
 from metaml.history import history_of_space, upgraded
 from metaml.latency import DeviceTable, LatencyModel
 from metaml.metrics import Metric, metric_for
-from metaml.preprocessing import PREPROCESSORS
 from metaml.proposals import LatencyLimit, Proposer
 from metaml.request import SearchRequest
 from metaml.space import SPACES, SearchSpace
@@ -77,8 +76,6 @@ def prepare(request: SearchRequest, task: Task, store: Store | None, device: Dev
         UsageError: the metric does not fit.
     """
     metric = metric_for(task.type, request.metric)
-    preprocessor = PREPROCESSORS[task.modality].fit(task.inputs)
-    shape = preprocessor.shape(task.n_outputs, is_regression=task.type == "regression")
     history = remembered(store, SPACES[task.modality], exclude=task.fingerprint)
     starter = WARM_STARTERS[request.warm_start](seed=request.seed)
     starter.cache = Path(platformdirs.user_cache_dir("metaml")) / "warm-start"
@@ -90,7 +87,7 @@ def prepare(request: SearchRequest, task: Task, store: Store | None, device: Dev
         history=history,
         starter=starter.fit(history),
         device=device,
-        latency=LatencyModel(device, preprocessor, shape, batch=request.batch),
+        latency=LatencyModel(device, task, batch=request.batch),
     )
 
 
