@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -29,8 +30,8 @@ MIN_TRIAL_SECONDS = 0.3
 """No trial is started for less time than this."""
 OVERRUN_SECONDS = 0.7
 """Trials end by themselves when their time is up; one that is later than this is killed, with its worker."""
-MIN_HALVING_ROWS = 1000
-"""Tables with so many rows have trials that are paused on their way."""
+MIN_HALVING_ROWS = math.inf
+"""Tasks with so many rows have trials that are paused on their way: none, until `experiments.halving` shows a gain."""
 CLOSING_SECONDS = 1.5
 """Kept for the report and the end of processes."""
 
