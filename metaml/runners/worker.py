@@ -25,8 +25,8 @@ from metaml.space import SPACES
 from metaml.training import DivergedError, Rows, fit_model
 from metaml.trial import Status
 
-PARITY_ROWS = 512
-"""Rows on which an exported file is compared with the trained model."""
+PARITY_ROWS, PARITY_VALUES = 512, 2_000_000
+"""Rows on which an exported file is compared with the trained model, and values in them: of large images fewer rows."""
 
 
 def main(descriptor: int) -> None:
@@ -99,7 +99,8 @@ def _refit(evaluator: Evaluator, job: Job) -> Outcome:
 def _export(evaluator: Evaluator, pipeline: Pipeline, job: Job) -> None:
     assert job.export_to is not None
     model = to_onnx(pipeline, evaluator.task).SerializeToString()
-    check_parity(model, pipeline, take_rows(evaluator.task.inputs, slice(PARITY_ROWS)))
+    n_rows = max(1, min(PARITY_ROWS, PARITY_VALUES // evaluator.task.n_features))
+    check_parity(model, pipeline, take_rows(evaluator.task.inputs, slice(n_rows)))
     write_atomic(job.export_to, model)
 
 
