@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,11 @@ class Context:
     def space(self) -> SearchSpace:
         """What is searched."""
         return SPACES[self.task.modality]
+
+    def ensemble_latency(self, configurations: Sequence[Configuration]) -> tuple[float, float]:
+        """Return the predicted latency of configurations as one network, and its upper bound, ms."""
+        cost = self.latency.predict_ensemble(configurations)
+        return cost.latency_ms, cost.high_ms
 
     def latency_limit(self, limit_ms: float | None) -> LatencyLimit:
         """Return what rejects configurations before training."""

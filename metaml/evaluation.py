@@ -63,10 +63,14 @@ class Evaluation:
     model_bytes: int
     pipelines: tuple[Pipeline, ...]
     """The fitted pipeline of each fold."""
+    predictions: tuple[np.ndarray, ...]
+    """Of each fold's validation rows: probabilities ``(n, k)`` or values ``(n,)``."""
 
 
 @dataclass(frozen=True)
-class _Fold:
+class Fold:
+    """Preprocessed rows of one split; of all rows, the validation rows are the training rows."""
+
     preprocessor: Preprocessor
     train: Features
     valid: Features
@@ -82,14 +86,16 @@ class Evaluator:
         self._preprocessing = PREPROCESSORS[task.modality]
 
     @cached_property
-    def folds(self) -> list[_Fold]:
+    def folds(self) -> list[Fold]:
         """The preprocessed rows of every split."""
         return [self._fold(split) for split in self.splits]
 
     @cached_property
-    def _everything(self) -> tuple[Preprocessor, Features]:
-        preprocessor = self._preprocessing.fit(self.task.inputs)
-        return preprocessor, preprocessor.transform(self.task.inputs)
+    def everything(self) -> Fold:
+        """All rows of the task, preprocessed: what a refit is trained on."""
+        preprocessor, y = self._preprocessing.fit(self.task.inputs), self.task.y
+        features = preprocessor.transform(self.task.inputs)
+        return Fold(preprocessor, features, features, y, y)
 
     def evaluate(
         self,
@@ -114,7 +120,7 @@ class Evaluator:
             TimeoutError, DivergedError: see `metaml.training.fit_model`.
         """
         wall, cpu = time.monotonic(), _cpu_seconds()
-        scores, constants, pipelines = [], [], []
+        scores, constants, pipelines, predictions = [], [], [], []
         for i, fold in enumerate(self.folds):
             share = (seconds - (time.monotonic() - wall)) / (len(self.folds) - i)
             pipeline = self._fit_fold(fold, config, budget, seed, share)
@@ -122,6 +128,7 @@ class Evaluator:
             scores.append(evaluate_prediction(fold.y_valid, prediction))
             constants.append(evaluate_prediction(fold.y_valid, constant_prediction(fold.y_valid, prediction)))
             pipelines.append(pipeline)
+            predictions.append(prediction)
             if i == 0 and len(self.folds) > 1:
                 first = normalised_error(self.metric, scores, constants)
                 if first > hopeless:
@@ -137,6 +144,7 @@ class Evaluator:
             flops=flops(exported.graph, batch=1),
             model_bytes=4 * _n_trained(exported.graph),
             pipelines=tuple(pipelines),
+            predictions=tuple(predictions),
         )
 
     def refit(self, config: Configuration, *, seed: int = 0, seconds: float) -> Pipeline:
@@ -145,13 +153,13 @@ class Evaluator:
         Raises:
             TimeoutError, DivergedError: see `metaml.training.fit_model`.
         """
-        preprocessor, features = self._everything
-        return self._fit(preprocessor, features, self.task.y, config, seed, seconds)
+        rows = self.everything
+        return self._fit(rows.preprocessor, rows.train, rows.y_train, config, seed, seconds)
 
-    def _fold(self, split: Split) -> _Fold:
+    def _fold(self, split: Split) -> Fold:
         train, valid = (take_rows(self.task.inputs, rows) for rows in (split.train, split.valid))
         preprocessor = self._preprocessing.fit(train)
-        return _Fold(
+        return Fold(
             preprocessor,
             preprocessor.transform(train),
             preprocessor.transform(valid),
@@ -159,7 +167,7 @@ class Evaluator:
             self.task.y[split.valid],
         )
 
-    def _fit_fold(self, fold: _Fold, config: Configuration, budget: float, seed: int, seconds: float) -> Pipeline:
+    def _fit_fold(self, fold: Fold, config: Configuration, budget: float, seed: int, seconds: float) -> Pipeline:
         train, y = fold.train, fold.y_train
         if budget < 1:
             rows = subsample(np.arange(len(y)), y, self.task.type, budget, seed)

@@ -23,6 +23,8 @@ from metaml.trial import Configuration
 
 TOLERANCE = 1e-4
 """Largest allowed difference of probabilities, or of values in units of the target's standard deviation."""
+PARITY_ROWS = 512
+"""Rows on which an exported file is compared with the trained model."""
 
 
 class ParityError(MetamlError):

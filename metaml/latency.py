@@ -14,7 +14,7 @@ from hw_cost.runtimes import RuntimeMissing
 from hw_cost.shipped import SHIPPED, table_for
 from metaml.data import RawInputs
 from metaml.errors import UsageError
-from metaml.export import deployed_graph
+from metaml.merge import ensemble_graph
 from metaml.models import NetworkShape
 from metaml.preprocessing import Preprocessor
 from metaml.trial import Configuration
@@ -128,7 +128,11 @@ class LatencyModel:
 
     def predict(self, configuration: Configuration) -> Cost:
         """Return the latency of the network that the configuration would be deployed as."""
-        graph = deployed_graph(configuration, self._preprocessor, self._shape)
+        return self.predict_ensemble([configuration])
+
+    def predict_ensemble(self, configurations: Sequence[Configuration]) -> Cost:
+        """Return the latency of the one network that several configurations would be deployed as together."""
+        graph = ensemble_graph(configurations, self._preprocessor, self._shape)
         return self.device.table.predict(graph, batch=self.batch)
 
 

@@ -6,10 +6,12 @@ import time
 from datetime import UTC, datetime
 
 from metaml.context import Context
+from metaml.delivery import finalists
 from metaml.events import Listener, Progress
 from metaml.latency import MEASURE_SECONDS
 from metaml.logbook import Logbook
 from metaml.proposals import Proposal, Proposer
+from metaml.refits import refit_seconds
 from metaml.request import SearchRequest
 from metaml.runners import Job, Outcome, WorkerPool
 from metaml.trial import Trial
@@ -26,6 +28,8 @@ MIN_TRIAL_SECONDS = 0.3
 """No trial is started for less time than this."""
 OVERRUN_SECONDS = 0.7
 """Trials end by themselves when their time is up; one that is later than this is killed, with its worker."""
+COMPRESSING_FACTOR, COMPRESSING_SECONDS = 3.0, 4.0
+"""Compressions get so many times the seconds of the best trial, and so many seconds for measurements."""
 CLOSING_SECONDS = 1.5
 """Kept for the report and the end of processes."""
 
@@ -122,11 +126,18 @@ class Session:
             seed=self._request.seed,
             hopeless=HOPELESS_FACTOR * (best.error or 0.0) + HOPELESS_MARGIN if best is not None else float("inf"),
             export_to=self._log.candidate(number),
-            export_below=best.error if best is not None and best.error is not None else float("inf"),
+            export_below=self._worth_keeping(),
+            predictions_to=self._log.predictions(number) if self._request.max_members > 1 else None,
         )
         self._pool.submit(job)
         self._running[number] = (proposal, _utc_now(), job.seconds < share)
         return True
+
+    def _worth_keeping(self) -> float:
+        """Error below which the model of a trial is kept: as good as those that may be delivered together."""
+        ranked = finalists(self._log.trials)[: self._request.max_members]
+        is_full = len(ranked) == self._request.max_members
+        return ranked[-1].error or 0.0 if is_full else float("inf")
 
     def _finish(self, outcome: Outcome) -> None:
         proposal, started, was_short = self._running.pop(outcome.number)
@@ -171,8 +182,11 @@ class Session:
         best = self._log.best
         if best is None:
             return self._deadline - CLOSING_SECONDS
-        refit = 1.5 * best.seconds / len(self._context.splits)
-        reserve = CLOSING_SECONDS + 2 * MEASURE_SECONDS + min(2 * refit, 0.25 * self._request.time_limit)
+        n_folds = len(self._context.splits)
+        refits = [refit_seconds(trial, n_folds) for trial in finalists(self._log.trials)[: self._request.max_members]]
+        compressing = (COMPRESSING_FACTOR * best.seconds + COMPRESSING_SECONDS) * (self._request.compress != "none")
+        together = compressing + max(2 * refit_seconds(best, n_folds), sum(refits) / self._request.workers)
+        reserve = CLOSING_SECONDS + 2 * MEASURE_SECONDS + min(together, 0.25 * self._request.time_limit)
         return self._deadline - min(reserve, 0.5 * self._request.time_limit)
 
 

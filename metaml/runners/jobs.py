@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from hw_cost import LatencyTable
 from metaml.data import Split, Task
 from metaml.trial import Configuration, Status, Trial
 
@@ -21,11 +22,29 @@ class Assignment:
 
 
 @dataclass(frozen=True)
+class CompressionJob:
+    """How a configuration is made smaller, and on what terms."""
+
+    name: str
+    """``distill``, or a name in `metaml.compression.COMPRESSIONS`."""
+    table: LatencyTable
+    """Says what a network costs."""
+    batch: int
+    tolerance: float
+    first_to: Path
+    """Where the compressed model of the first fold goes."""
+    student: Configuration | None = None
+    """The small configuration that the job's own one teaches."""
+    target_error: float = float("inf")
+    """Of a distillation: normalised error on the validation rows that the student must come near."""
+
+
+@dataclass(frozen=True)
 class Job:
-    """One thing to do: evaluate a configuration, or refit it on all rows and export it."""
+    """One thing to do: evaluate a configuration, refit it on all rows and export it, or do that in a smaller form."""
 
     number: int
-    kind: Literal["evaluate", "refit"]
+    kind: Literal["evaluate", "refit", "compress"]
     configuration: Configuration
     seconds: float
     """Time allowed."""
@@ -37,6 +56,10 @@ class Job:
     """Where the ONNX file goes: always for a refit; for an evaluation, the first fold's model if it is good enough."""
     export_below: float = float("inf")
     """An evaluation is exported if its error is below this."""
+    compression: CompressionJob | None = None
+    """How a configuration is made smaller."""
+    predictions_to: Path | None = None
+    """Where predictions go: an evaluation's of all validation rows; a refit's of the first rows, as one fold."""
 
 
 @dataclass(frozen=True)
