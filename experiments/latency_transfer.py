@@ -44,7 +44,7 @@ class Space:
     choices: np.ndarray
     """One-hot operators, ``(n_networks, n_positions, n_ops)``."""
     physics: np.ndarray
-    """FLOPs, bytes and kernels of each operator at each position, ``(n_positions, n_ops, 3)``."""
+    """Work of each operator at each position: FLOPs, bytes and so on, ``(n_positions, n_ops, n_physical)``."""
     latencies: pd.DataFrame
     """Milliseconds, networks × devices."""
 
@@ -57,7 +57,7 @@ class Space:
         """Return what each operator type contributes on each device and physically, from the pool's measurements.
 
         Every device's table of positions × operators is fitted by ridge regression; what all operators at a position
-        have in common is the last group: ``(n_networks, n_ops + 1, n_devices + 3)``.
+        have in common is the last group: ``(n_networks, n_ops + 1, n_devices + n_physical)``.
         """
         flat = self.choices.reshape(len(self.choices), -1)
         design = np.column_stack([np.ones(len(flat)), flat])[POOL]
@@ -68,7 +68,7 @@ class Space:
         common = fits[0] + tables.mean(axis=1).sum(axis=0)
         priced = np.concatenate([tables - tables.mean(axis=1, keepdims=True), self.physics], axis=2)
         by_op = np.einsum("npo,pod->nod", self.choices, priced)
-        common = np.concatenate([common, np.zeros(3)])
+        common = np.concatenate([common, np.zeros(self.physics.shape[2])])
         return np.concatenate([by_op, np.broadcast_to(common, (len(flat), 1, len(common)))], axis=1)
 
 
@@ -96,18 +96,22 @@ def fbnet(folder: Path) -> Space:
     return Space("fbnet", np.eye(len(FBNET_OPS))[ids], np.array(physics, dtype=float), table)
 
 
-def _block(op: tuple[int, int, int] | None, n_in: int, n_out: int, sides: tuple[int, int]) -> tuple[int, int, int]:
-    """FLOPs, bytes and kernels of an inverted residual block; a skip that changes the shape is a 1x1 convolution."""
+def _block(op: tuple[int, int, int] | None, n_in: int, n_out: int, sides: tuple[int, int]) -> tuple[int, ...]:
+    """Work of an inverted residual block; a skip that changes the shape is a 1x1 convolution.
+
+    FLOPs of 1x1 convolutions, of depthwise ones, and of 1x1 convolutions in groups; weights; what lies between the
+    convolutions; kernels.
+    """
     before, after = (side**2 for side in sides)
-    ends = n_in * before + n_out * after
     if op is None:
         kept = n_in == n_out and before == after
-        return (0, 0, 0) if kept else (2 * n_in * n_out * after, 4 * (ends + n_in * n_out), 1)
+        return (0,) * 6 if kept else (2 * n_in * n_out * after, 0, 0, n_in * n_out, 0, 1)
     kernel, expansion, groups = op
     middle = expansion * n_in
+    pointwise = 2 * middle * (n_in * before + n_out * after) // groups
     weights = (n_in + n_out) * middle // groups + kernel**2 * middle
-    flops = 2 * middle * (n_in // groups * before + kernel**2 * after + n_out // groups * after)
-    return flops, 4 * (ends + 2 * middle * (before + after) + weights), 3 + (groups > 1)
+    inside = middle * (before + after)
+    return pointwise, 2 * middle * kernel**2 * after, pointwise * (groups > 1), weights, inside, 3 + (groups > 1)
 
 
 SPACES: dict[str, Callable[[Path], Space]] = {"nasbench201": nasbench201, "fbnet": fbnet}

@@ -20,8 +20,12 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 from hw_cost.residual import Residual
 
-TILES = (32, 64, 128)
-"""Outputs that a block of threads may compute together."""
+TILE = 64
+"""Pixels, and output channels, that a block of threads computes together."""
+PROCESSORS = 80
+"""Streaming multiprocessors of a V100: so many blocks run at a time."""
+MULTIPLES = (4, 8, 32)
+"""Multiples of channels that vector loads can make use of."""
 
 
 def load(precision: str) -> pd.DataFrame:
@@ -32,16 +36,17 @@ def load(precision: str) -> pd.DataFrame:
 
 
 def features(table: pd.DataFrame) -> np.ndarray:
-    """Return the logarithms of sizes, FLOPs and bytes, and the waste of tiles that do not fit, ``(n, d)``."""
+    """Return the logarithms of sizes, FLOPs, bytes, blocks of threads and waves of them, and alignment, ``(n, d)``."""
     is_depthwise = (table["type"] == "Depthwise").to_numpy(float)
     cin, cout, h, k, s = (table[name].to_numpy(float) for name in ("cin", "cout", "h", "kernel", "stride"))
     pixels = np.ceil(h / s) ** 2
     inner = np.where(is_depthwise > 0, 1.0, cin)
     flops, weights = 2 * pixels * cout * inner * k**2, cout * inner * k**2
     moved = h**2 * cin + pixels * cout + weights
-    logs = [np.log(x) for x in (cin, cout, h, k, flops, moved, weights, pixels, inner * k**2, h**2 * cin)]
-    waste = [np.log(np.ceil(x / tile) * tile / x) for tile in TILES for x in (cout, pixels)]
-    return np.column_stack([*logs, *waste, s, table["fused"].to_numpy(float), 2 * is_depthwise])
+    blocks = np.ceil(pixels / TILE) * np.ceil(cout / TILE)
+    aligned = sum((cin % multiple == 0).astype(float) for multiple in MULTIPLES)
+    logs = [np.log(x) for x in (cin, cout, h, k, flops, moved, blocks, np.ceil(blocks / PROCESSORS))]
+    return np.column_stack([*logs, s, table["fused"].to_numpy(float), 2 * is_depthwise, aligned])
 
 
 def predicted(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -8,19 +8,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hw_cost.correction import MIN_NETWORKS, solve
+from hw_cost.calibration import MIN_NETWORKS, solve
+from hw_cost.correction import GROUPS, PARTS, Correction, part_sums, parts_of
 from hw_cost.graph import OpGraph
 from hw_cost.kernels import Kernel, work_of
 from hw_cost.networks import random_networks
 from hw_cost.onnx_reader import OnnxModel
 from hw_cost.runtimes import RuntimeMissing
-from hw_cost.table import LatencyTable, group_sums
-from hw_cost.table_format import GROUPS, Correction
+from hw_cost.table import LatencyTable
 from hw_cost.transfer import Features, adapt_to, additive_baseline, best_proxy
 from hw_cost.validation import spearman
 
 REFERENCE_SEED, N_REFERENCE = 4_000, 60
 """Random networks that tell how far latencies spread over networks; none of them is measured."""
+
+
+_BY_GROUP = np.array([[group == of for of in PARTS.values()] for group in GROUPS], dtype=float)
+"""Adds parts of networks up to groups, ``(n_groups, n_parts)``."""
 
 
 class Sample(NamedTuple):
@@ -67,13 +71,14 @@ def adapt_tables(known: Sequence[LatencyTable], samples: Sequence[Sample]) -> tu
     features = Features.of(np.concatenate([reference, contributions]), len(tables))
     adapted = adapt_to(features, contributions, measured)
     agreements = _leave_one_out(features, contributions, measured)
-    nearest = int(np.argmax(adapted.proxy_weights[1:]))
+    nearest = int(np.argmax(adapted.proxy_weights[1 : 1 + len(tables)]))
     foretold, _ = adapted.predict(reference)
-    sums = 1e3 * np.concatenate([reference, contributions])[:, :, nearest] / _scales(tables[nearest])
-    base, scales = solve(sums, 1e3 * np.concatenate([foretold, measured]))
+    sums = 1e3 * np.concatenate([reference, contributions])[:, :, nearest]
+    base, factors = solve(sums, 1e3 * np.concatenate([foretold, measured]))
     spread = agreements[0].spread * (1 + 2 / len(samples))
-    correction = Correction(base, dict(zip(GROUPS, scales.tolist(), strict=True)), max(0.02, spread), len(samples))
-    table = tables[nearest]
+    table, by_group = tables[nearest], dict(zip(GROUPS, factors.tolist(), strict=True))
+    scales = {part: table.correction.scale(part) * by_group[group] for part, group in PARTS.items()}
+    correction = Correction(base, scales, max(0.02, spread), len(samples))
     return LatencyTable(table.device, table.rows, correction, table.reference_us), agreements
 
 
@@ -85,10 +90,6 @@ def _is_usable(table: LatencyTable) -> bool:
     return True
 
 
-def _scales(table: LatencyTable) -> np.ndarray:
-    return np.array([table.correction.scale(group) for group in GROUPS])
-
-
 def _contributions(tables: Sequence[LatencyTable], samples: Sequence[Sample]) -> np.ndarray:
     """Return milliseconds by group on each known device, then FLOPs, bytes and kernels: ``(n, groups, devices + 3)``.
 
@@ -98,8 +99,9 @@ def _contributions(tables: Sequence[LatencyTable], samples: Sequence[Sample]) ->
     for row, sample in enumerate(samples):
         for column, table in enumerate(tables):
             kernels = table.runtime.kernels(sample.network, sample.batch)
-            sums = group_sums(table.kernel_cost(kernel) for kernel in kernels)
-            result[row, :, column] = 1e-3 * _scales(table) * [sums[group] for group in GROUPS]
+            sums = part_sums((kernel, table.kernel_cost(kernel).latency_us) for kernel in kernels)
+            scaled = 1e-3 * sums * [table.correction.scale(part) for part in PARTS]
+            result[row, :, column] = _BY_GROUP @ scaled
             if column == 0:
                 result[row, :, len(tables) :] = _physics(kernels)
     return result
@@ -108,15 +110,15 @@ def _contributions(tables: Sequence[LatencyTable], samples: Sequence[Sample]) ->
 def _physics(kernels: Sequence[Kernel]) -> np.ndarray:
     totals = np.zeros((len(GROUPS), 3))
     for kernel in kernels:
-        group = kernel.kind if kernel.kind in GROUPS else "small"
+        (part, *_) = parts_of(kernel)
         work = work_of(kernel) or {"flops": 0, "bytes": 0}
-        totals[GROUPS.index(group)] += (work["flops"], work["bytes"], 1)
+        totals[GROUPS.index(PARTS[part])] += (work["flops"], work["bytes"], 1)
     return totals
 
 
 def _leave_one_out(features: Features, contributions: np.ndarray, measured: np.ndarray) -> list[Agreement]:
     """Foretell each sample from the others by transfer, by an additive model, and by the best single device."""
-    devices = contributions[:, :, : features.n_proxies]
+    devices = contributions[:, :, : features.n_machines]
     groups, totals = devices.mean(axis=2), devices.sum(axis=1)
     foretold = {method: measured.copy() for method in ("transfer", "additive", "best proxy")}
     for k in range(len(measured)):

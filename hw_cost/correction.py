@@ -1,89 +1,158 @@
-"""What networks measured end to end say about the sums of their kernels."""
+"""From the sums of kernels to a network: what whole networks measured on the device have shown.
+
+Kernels of a network do not take quite what they take alone, and neither do all sorts of them alike. Each part of a
+network has a scale, and what is left is a smooth function of what the network is made of: networks of like parts err
+alike. How far it errs is told by those near to it, each left out of the fit.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from hw_cost.bench import Measurement, TooNoisy
-from hw_cost.networks import Network
-from hw_cost.table import LEVEL_Z, LatencyTable, group_sums
-from hw_cost.table_format import GROUPS, Correction
+from hw_cost.kernels import Kernel
+from hw_cost.residual import Residual
 
-MIN_NETWORKS = 3
-LEVEL = 0.9
-"""Probability that a latency lies in its interval."""
-LEAST_SPREAD = 0.01
-STIFFNESS = 0.01
-"""Weight that holds the scales of the groups together: with few networks they are nearly one scale."""
-
-
-def fit_correction(table: LatencyTable, measured: Sequence[tuple[Network, Measurement]]) -> Correction:
-    """Fit latency = base + sum of scale * kernels of each group by least squares of the relative error.
-
-    The scales are drawn towards the one that serves all groups best (ridge regression). The spread is the error on
-    each network of a fit to the others: 90 % of them lie within `LEVEL_Z` times it.
-
-    Args:
-        table: tells the kernels' latencies; its own correction plays no part.
-        measured: networks with their latency.
-
-    Raises:
-        TooNoisy: fewer than `MIN_NETWORKS` networks could be measured.
-    """
-    n = len(measured)
-    if n < MIN_NETWORKS:
-        raise TooNoisy(f"too noisy: only {n} whole networks could be measured, at least {MIN_NETWORKS} are needed")
-    sums = np.array([_sums(table, network) for network, _ in measured])
-    times = np.array([1e3 * figure.median_ms for _, figure in measured])
-    errors = []
-    for k in range(n):
-        others = np.arange(n) != k
-        base, scales = solve(sums[others], times[others])
-        predicted = max(base + float(sums[k] @ scales), 0.5 * float(sums[k].sum()))
-        errors.append(np.log(predicted / times[k]))
-    base, scales = solve(sums, times)
-    spread = max(LEAST_SPREAD, conformal(np.abs(errors)) / LEVEL_Z)
-    return Correction(base, dict(zip(GROUPS, scales.tolist(), strict=True)), spread, n)
+GROUPS = ("dense", "trees", "conv", "small")
+"""Kernels that few measured networks can tell apart: those of three kinds, and all others."""
+PARTS = {
+    "call": "small",
+    "row": "dense",
+    "rows": "dense",
+    "products": "small",
+    "trees for a row": "trees",
+    "trees for rows": "trees",
+    **dict.fromkeys(("convolutions", "pointwise", "depthwise", "stems", "plain convolutions"), "conv"),
+    **dict.fromkeys(("pools", "layouts", "copies", "others"), "small"),
+}
+"""Kernels that many measured networks can tell apart -> their group."""
+_OF_OPERATOR = {
+    **dict.fromkeys(("NchwcConv", "QLinearConv", "Convolution"), "convolutions"),
+    **dict.fromkeys(("NchwcPointwise", "QLinearPointwise"), "pointwise"),
+    **dict.fromkeys(("NchwcDepthwise", "QLinearDepthwise", "Depthwise", "GroupConvolution"), "depthwise"),
+    **dict.fromkeys(("NchwcStem", "QLinearStem"), "stems"),
+}
+_OF_KIND = {
+    "call": "call",
+    "conv": "plain convolutions",
+    **dict.fromkeys(("product", "batched"), "products"),
+    **{"pool": "pools", "reorder": "layouts", "copy": "copies"},
+}
+SENSITIVITY = 20.0
+"""Shares of a network are told apart from about its inverse on."""
+PRIOR_NETWORKS = 5.0
+"""Networks that the error of all together counts for beside those near to one."""
 
 
-def _sums(table: LatencyTable, network: Network) -> list[float]:
-    kernels = table.runtime.kernels(network.graph, network.batch)
-    sums = group_sums(table.kernel_cost(kernel) for kernel in kernels)
-    return [sums[group] for group in GROUPS]
+def parts_of(kernel: Kernel) -> dict[str, float]:
+    """Return the parts that a kernel belongs to, and how much of it; one on few rows is between two."""
+    if kernel.kind in {"dense", "trees"}:
+        one, several = ("row", "rows") if kernel.kind == "dense" else ("trees for a row", "trees for rows")
+        alone = 1 / max(1, kernel.sizes["rows"])
+        return {one: alone, several: 1 - alone}
+    return {_OF_OPERATOR.get(kernel.op.split(":")[0], _OF_KIND.get(kernel.kind, "others")): 1.0}
 
 
-def conformal(errors: np.ndarray, level: float = LEVEL) -> float:
-    """Return what a new error stays below with probability `level`, from errors on what was left out of the fit.
+def part_sums(latencies_us: Iterable[tuple[Kernel, float]]) -> np.ndarray:
+    """Return the microseconds of each of `PARTS`, ``(n_parts,)``."""
+    sums = dict.fromkeys(PARTS, 0.0)
+    for kernel, latency in latencies_us:
+        for part, share in parts_of(kernel).items():
+            sums[part] += share * latency
+    return np.array(list(sums.values()))
 
-    The quantile of rank ceil((n + 1) level) of n exchangeable errors (Vovk et al. 2005, section 2.3); with too few of
-    them for the rank, twice the largest.
-    """
-    rank = math.ceil((len(errors) + 1) * level)
-    return float(np.sort(errors)[rank - 1]) if rank <= len(errors) else 2 * float(np.max(errors))
 
-
-def solve(sums: np.ndarray, times: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the base and the scale of each group.
+def features(sums: np.ndarray, n_kernels: np.ndarray) -> np.ndarray:
+    """Return what a network is made of: its logarithmic latency, the shares of its parts, its number of kernels.
 
     **Shape**
-    - sums: ``(n_networks, n_groups)``, times: ``(n_networks,)``, the same unit
+    - sums: ``(n, n_parts)``, n_kernels: ``(n,)``; result: ``(n, n_parts + 2)``
     """
-    n, n_groups = sums.shape
-    common = _affine(sums.sum(axis=1), times)[1]
-    design = np.column_stack([np.ones(n), sums]) / times[:, None]
-    ridge = np.sqrt(STIFFNESS * n) * np.eye(n_groups + 1)[1:]
-    target = np.concatenate([np.ones(n), ridge.sum(axis=1) * common])
-    solution, *_ = np.linalg.lstsq(np.vstack([design, ridge]), target, rcond=None)
-    return float(solution[0]), np.maximum(solution[1:], 0.1 * common)
+    totals = sums.sum(axis=1, keepdims=True)
+    return np.column_stack([np.log(totals), np.log1p(SENSITIVITY * sums / totals), np.log(n_kernels)])
 
 
-def _affine(sums: np.ndarray, times: np.ndarray) -> tuple[float, float]:
-    """Return base and scale of least relative squares; without a base where it would be far below 0."""
-    design = np.column_stack([np.ones_like(sums), sums]) / times[:, None]
-    (base, scale), *_ = np.linalg.lstsq(design, np.ones_like(sums), rcond=None)
-    if base < -0.5 * sums.min() or scale <= 0:
-        base, scale = 0.0, float(np.median(times / sums))
-    return float(base), float(scale)
+@dataclass(frozen=True)
+class Experience:
+    """Networks that were measured, and how far each was off."""
+
+    residual: Residual
+    """Logarithmic error of the scaled sum."""
+    quantile: float
+    """Nine in ten errors are below so many times what the networks nearby show."""
+
+    def factor(self, made_of: np.ndarray) -> float:
+        """Return what a network of ``(d,)`` features takes, relative to its scaled sum."""
+        return math.exp(float(self.residual.predict(made_of[None])[0]))
+
+    def spread(self, made_of: np.ndarray) -> float:
+        """Return the logarithmic error that networks nearby show."""
+        points = (made_of - self.residual.centers) / self.residual.lengths
+        return float(nearby_errors(points[None], self.residual.points, self.residual.left_out)[0])
+
+
+def nearby_errors(at: np.ndarray, points: np.ndarray, errors: np.ndarray, *, but_itself: bool = False) -> np.ndarray:
+    """Return the root mean square of errors, those near to a point counting most.
+
+    **Shape**
+    - at: ``(m, d)``, points: ``(n, d)``, errors: ``(n,)``; result: ``(m,)``
+    """
+    squares = np.square(at[:, None] - points[None]).sum(axis=2)
+    weights = np.exp(-0.5 * squares) * (1 - np.eye(len(at)) if but_itself else 1.0)
+    total = weights @ np.square(errors) + PRIOR_NETWORKS * np.mean(np.square(errors))
+    result: np.ndarray = np.sqrt(total / (weights.sum(axis=1) + PRIOR_NETWORKS))
+    return result
+
+
+@dataclass(frozen=True)
+class Correction:
+    """From the sums of kernels to a network: latency = (base + sum over parts of scale * its kernels) * experience.
+
+    Fitted on networks that were measured end to end.
+    """
+
+    base_us: float = 0.0
+    scales: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(GROUPS, 1.0))
+    """Part of a network, or one of `GROUPS` of them -> factor."""
+    spread: float = 0.25
+    """Standard deviation of the logarithmic error that remains, over all networks."""
+    networks: int = 0
+    """Networks behind the fit; 0 means that nothing was corrected."""
+    experience: Experience | None = None
+    """None where there were too few networks to tell them apart."""
+
+    def scale(self, part: str) -> float:
+        """Return the factor of a part; tables of few networks know its group alone, or even less."""
+        return next(self.scales[name] for name in (part, PARTS[part], "small") if name in self.scales)
+
+    def scaled(self, sums_us: np.ndarray) -> float:
+        """Return microseconds of a network from those of its parts; never less than half of them."""
+        scales = np.array([self.scale(part) for part in PARTS])
+        return float(max(0.5 * sums_us.sum(), self.base_us + scales @ sums_us))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        told: dict[str, Any] = {"base_us": self.base_us, "scales": dict(self.scales), "spread": self.spread}
+        told["networks"] = self.networks
+        if self.experience is not None:
+            residual = {name: np.round(values, 5).tolist() for name, values in vars(self.experience.residual).items()}
+            told["experience"] = {"quantile": self.experience.quantile, **residual}
+        return told
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Correction:
+        """Return the correction that `to_json` described.
+
+        Raises:
+            TypeError, KeyError, ValueError: it is damaged.
+        """
+        rest = {name: value for name, value in told.items() if name != "experience"}
+        if told.get("experience") is None:
+            return cls(**rest)
+        arrays = {name: np.array(value, dtype=float) for name, value in told["experience"].items()}
+        quantile = float(arrays.pop("quantile"))
+        return cls(**rest, experience=Experience(Residual(**arrays), quantile))

@@ -18,7 +18,7 @@ from onnx import numpy_helper
 
 from hw_cost.bench import Measurement
 from hw_cost.build import CERTIFICATE_SEED, CORRECTION_SEED, PROTOCOL, Plan
-from hw_cost.correction import fit_correction
+from hw_cost.calibration import fit_correction
 from hw_cost.devices import Device
 from hw_cost.networks import Network, random_networks
 from hw_cost.probes import Probe, baseline_of, tabular_streams

@@ -85,7 +85,8 @@ def _conv(s: Sizes) -> list[float]:
 def _pool(s: Sizes) -> list[float]:
     planes, out = s["planes"], s["planes"] * s["height"] * s["width"]
     work, moved = out * s["window"], 4 * out * min(s["window"], s["stride"] ** 2)
-    return [1, planes, planes * s["height"], out, work, moved * _ramp(moved, 18, 21), work * _ramp(4 * work, 18, 21)]
+    cached = [moved * _ramp(moved, 18, 21), work * _ramp(4 * work, 18, 21), moved * _ramp(moved, 22, 25)]
+    return [1, planes, planes * s["height"], out, work, *cached]
 
 
 def _reorder(s: Sizes) -> list[float]:
@@ -102,17 +103,25 @@ def _copy(s: Sizes) -> list[float]:
 
 
 def _trees(s: Sizes) -> list[float]:
-    rows, trees, outputs = s["rows"], s["trees"], s["outputs"]
-    paths = rows * trees * math.log2(max(2.0, s["leaves"] / trees))
-    reads = [paths * rise for rise in _rises(s["working_set"])]
-    return [1, rows, trees, rows * trees, rows * outputs, paths, paths * min(1, outputs - 1), *reads]
+    """Trees are gone through one by one, each by all rows: a row finds in the cache what others went through."""
+    rows, trees, outputs, votes = s["rows"], s["trees"], s["outputs"], s["votes"]
+    leaves = max(2.0, s["leaves"] / trees)
+    depth = 2 * math.log(leaves)  # of the mean leaf of a tree that grew at random (Knuth 1998, section 6.2.2)
+    ends, paths, several = rows * trees, rows * trees * depth, min(1, outputs - 1)
+    ways = min(rows, leaves)
+    fresh = trees * ways * (2 + depth - math.log2(ways))  # nodes that no row went to before
+    return [
+        *(1, rows, trees, ends, rows * outputs, paths, paths * _ramp(trees * depth, 5, 10)),
+        *(ends * several, paths * several, ends * (votes - 1), *(fresh * rise for rise in _rises(s["working_set"]))),
+    ]
 
 
 def _elementwise(s: Sizes) -> list[float]:
-    moved, spans = s["bytes"], s["spans"]
+    moved, spans, inner = s["bytes"], s["spans"], s["inner"]
     return [
         *(1, spans, min(1, spans - 1), moved, moved * min(1, spans - 1)),
         *(moved * _ramp(moved, 14, 16), moved * _ramp(moved, 18, 20), moved * _ramp(moved, 20, 23)),
+        *(moved / inner if inner > 1 else 0, moved * (inner == 1)),  # a reduction run by run, or along a row
     ]
 
 
@@ -123,10 +132,11 @@ def _rowwise(s: Sizes) -> list[float]:
 
 
 def _select(s: Sizes) -> list[float]:
-    """A heap of the entries kept, or a partial sort (Knuth 1998, section 5.2.3)."""
+    """Every entry is compared with the least of a heap, which changes seldom (Knuth 1998, section 5.2.3)."""
     rows, width, kept = s["rows"], s["width"], s["kept"]
-    levels = math.log2(1 + kept)
-    return [1, rows, rows * width, rows * kept, rows * kept * levels, rows * width * levels]
+    changes = rows * kept * (1 + math.log(max(1.0, width / kept)))
+    several = min(1, kept - 1)
+    return [1, rows, rows * width, rows * width * several, changes * several, changes * math.log2(kept)]
 
 
 def _gather(s: Sizes) -> list[float]:

@@ -69,9 +69,9 @@ def _constant(operation: Operation, position: int, parameter: Parameter, random:
         values = np.array([operation.output[-1]], dtype=np.int64)
     elif operation.op == "Expand":
         values = np.array([1, *operation.output[1:]], dtype=np.int64)
-    elif operation.op == "Resize":
-        values = np.array([1, 1, *(a / b for a, b in zip(operation.output[2:], operation.inputs[0][2:], strict=True))])
-        values = values.astype(np.float32)
+    elif operation.op == "Resize" and position == 2:  # the length is rounded down
+        sides = zip(operation.output[2:], operation.inputs[0][2:], strict=True)
+        values = np.array([1, 1, *((after + 0.1) / before for after, before in sides)], dtype=np.float32)
     elif operation.op.startswith("Reduce"):
         values = np.ones(shape, dtype=np.int64)
     elif dtype == "int64":

@@ -20,7 +20,11 @@ from hw_cost.quantities import QUANTITIES
 from hw_cost.residual import Residual
 from hw_cost.sizes import Sizes
 
-IRREGULAR = ("conv", "product", "copy", "pool", "reorder")
+_EXAMPLES = {
+    **{"conv": "Conv", "product": "Product", "batched": "BatchedMatMul"},
+    **{"copy": "Slice", "pool": "MaxPool", "reorder": "NchwcReorderInput", "trees": "TreeEnsembleRegressor"},
+}
+IRREGULAR = tuple(_EXAMPLES)
 """Kinds whose fits have a residual; the latencies of all others never fall when a size grows."""
 ENOUGH = 24
 """Kernels without which there is no residual."""
@@ -73,8 +77,7 @@ def _at_least(sizes: Sizes, rows: int) -> Sizes:
 
 def features(kind: str, sizes: Sizes) -> list[float]:
     """Return the logarithms of sizes, FLOPs and bytes: what a residual is a function of."""
-    op = {"conv": "Conv", "product": "Product", "copy": "Slice", "pool": "MaxPool", "reorder": "NchwcReorderInput"}
-    work = work_of(Kernel(op.get(kind, "?"), sizes)) or {}
+    work = work_of(Kernel(_EXAMPLES[kind], sizes)) or {}
     return [math.log(max(0.5, value)) for value in (*sizes.values(), *work.values())]
 
 

@@ -1,24 +1,25 @@
 """What a sum of quantities leaves unexplained, learned as a smooth function of the logarithms of sizes.
 
-A Gaussian process (Rasmussen & Williams 2006, eq. 2.25) with one length for each feature. Lengths and noise are chosen
-by the error on each point when it is left out, which comes in closed form (eq. 5.12), coordinate by coordinate. Far
-from all points the residual is 0, so that what extrapolates is the physical sum.
+A Gaussian process (Rasmussen & Williams 2006, eq. 2.25) with one length for each feature. Lengths, variance and noise
+are those of the greatest marginal likelihood (eq. 5.8), under a broad prior of the lengths. Far from all points the
+residual is 0, so that what extrapolates is the physical sum.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import minimize
 
-STEPS = (0.5, 2.0)
-"""Factors by which a length is tried to change."""
-SWEEPS = 3
-NOISES = (0.01, 0.03, 0.1, 0.3, 1.0)
-"""Variances of the noise as shares of the residual's."""
-FIRST_LENGTH = 4.0
-"""In standard deviations of a feature."""
+FIRST_LENGTH, LENGTH_SPREAD = 4.0, 1.5
+"""Prior of a length, in standard deviations of a feature: its median, and the spread of its logarithm."""
+FIRST_NOISE = 0.1
+"""Variance of the noise relative to that of the values, where the search begins."""
+LEAST_NOISE = 1e-4
+ROUNDS = 60
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,24 @@ class Residual:
 
     @classmethod
     def fit(cls, features: np.ndarray, values: np.ndarray) -> Residual:
-        """Choose lengths and noise and fit.
+        """Choose lengths, variance and noise and fit.
 
         **Shape**
         - features: ``(n, d)``, values: ``(n,)``
         """
         centers = features.mean(axis=0)
         scales = np.maximum(features.std(axis=0), 1e-9)
-        standard = (features - centers) / scales
-        lengths, noise = _choose(standard, values)
+        standard, unit = (features - centers) / scales, max(float(np.sqrt(np.mean(np.square(values)))), 1e-9)
+        start = np.array([math.log(FIRST_LENGTH)] * features.shape[1] + [0.0, math.log(FIRST_NOISE)])
+        bounds = [(-3.0, 6.0)] * features.shape[1] + [(-7.0, 7.0), (math.log(LEAST_NOISE), 1.0)]
+        arguments, options = (standard, values / unit), {"maxiter": ROUNDS}
+        found = minimize(_surprise, start, arguments, "L-BFGS-B", jac=True, bounds=bounds, options=options).x
+        lengths, (variance, noise) = np.exp(found[:-2]), np.exp(found[-2:])
         points = standard / lengths
-        weights, errors = _solve(points, values, noise)
-        return cls(points, centers, scales * lengths, weights, errors)
+        factor = cho_factor(variance * _kernel(points, points) + noise * np.eye(len(points)), lower=True)
+        solved = cho_solve(factor, np.column_stack([values, np.eye(len(points))]))
+        left_out = solved[:, 0] / np.diag(solved[:, 1:])  # eq. 5.12
+        return cls(points, centers, scales * lengths, variance * solved[:, 0], left_out)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Return the residual of ``(m, d)`` features, ``(m,)``."""
@@ -56,43 +63,32 @@ class Residual:
         return result
 
 
-def _choose(standard: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return lengths and noise of the least error on left-out points."""
-    lengths, noise = np.full(standard.shape[1], FIRST_LENGTH), NOISES[2]
-    best = _score(standard / lengths, values, noise)
-    for _ in range(SWEEPS):
-        before = best
-        for candidate in NOISES:
-            if (score := _score(standard / lengths, values, candidate)) < best:
-                best, noise = score, candidate
-        for axis in range(len(lengths)):
-            for step in STEPS:
-                tried = lengths.copy()
-                tried[axis] *= step
-                while (score := _score(standard / tried, values, noise)) < best and 0.05 < tried[axis] < 200:
-                    best, lengths = score, tried.copy()
-                    tried[axis] *= step
-        if best > 0.995 * before:
-            break
-    return lengths, noise
-
-
-def _score(points: np.ndarray, values: np.ndarray, noise: float) -> float:
-    """Root mean square of the error on left-out points."""
-    return float(np.sqrt(np.mean(np.square(_solve(points, values, noise)[1]))))
-
-
-def _solve(points: np.ndarray, values: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weights of the points and the errors on them when they are left out."""
-    factor = cho_factor(_kernel(points, points) + noise * np.eye(len(points)), lower=True)
+def _surprise(logs: np.ndarray, features: np.ndarray, values: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the negative logarithm of the posterior of lengths, variance and noise, and its gradient (eq. 5.9)."""
+    points, (variance, noise) = features / np.exp(logs[:-2]), np.exp(logs[-2:])
+    kernel, slope = variance * _kernel(points, points), 3 * variance * np.exp(-_distances(points, points))
+    factor = cho_factor(kernel + noise * np.eye(len(points)), lower=True)
     inverse = cho_solve(factor, np.eye(len(points)))
     weights = inverse @ values
-    return weights, weights / np.diag(inverse)
+    pull = (logs[:-2] - math.log(FIRST_LENGTH)) / LENGTH_SPREAD
+    surprise = 0.5 * float(values @ weights) + float(np.log(np.diag(factor[0])).sum()) + 0.5 * float(pull @ pull)
+    inner = np.outer(weights, weights) - inverse
+    bent = inner * slope
+    by_length = bent.sum(axis=1) @ np.square(points) - np.einsum("nd,nd->d", points, bent @ points)
+    gradient = -np.concatenate([by_length, [0.5 * np.sum(inner * kernel), 0.5 * noise * np.trace(inner)]])
+    gradient[:-2] += pull / LENGTH_SPREAD
+    return surprise, gradient
 
 
 def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Matern covariance of smoothness 3/2 with unit variance (Rasmussen & Williams 2006, eq. 4.17)."""
-    squares = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1)[None] - 2 * a @ b.T
-    distance = np.sqrt(3 * np.maximum(squares, 0.0))
+    distance = _distances(a, b)
     result: np.ndarray = (1 + distance) * np.exp(-distance)
+    return result
+
+
+def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Euclidean distances times the root of 3."""
+    squares = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1)[None] - 2 * a @ b.T
+    result: np.ndarray = np.sqrt(3 * np.maximum(squares, 0.0))
     return result

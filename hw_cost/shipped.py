@@ -12,7 +12,7 @@ from pathlib import Path
 from hw_cost.adaptation import Sample, adapt_tables
 from hw_cost.bench import Bench, Protocol, TooNoisy
 from hw_cost.build import measure_networks
-from hw_cost.correction import MIN_NETWORKS
+from hw_cost.calibration import MIN_NETWORKS
 from hw_cost.devices import Device
 from hw_cost.networks import random_networks
 from hw_cost.progress import Progress

@@ -116,7 +116,10 @@ def _stride(operation: Operation) -> int:
 
 
 def _elementwise(operation: Operation, batch: int, _: int) -> Sizes:
-    """Bytes of the largest tensor, and the spans that are worked on one by one when something is broadcast."""
+    """Bytes of the largest tensor, and the spans that are worked on one by one when something is broadcast.
+
+    Of a reduction the spans are the positions before the reduced axis, ``inner`` those behind it; it is 0 of others.
+    """
     shapes = (*operation.inputs, *(shape for shape in operation.parameters.values() if size(shape) > 1))
     broadcasts = len(shapes) == 2 and operation.op not in {"Where", "Clip"}
     elements = max(size(shape, batch) for shape in (*operation.inputs, operation.output))
@@ -124,14 +127,16 @@ def _elementwise(operation: Operation, batch: int, _: int) -> Sizes:
         elements *= max(1, len(operation.inputs) + len(operation.parameters) - 1)
     item = 4 if operation.op == "Cast" else item_bytes(operation)  # of a cast the result's, which is always known
     if operation.op.startswith(("Reduce", "Arg")):
-        return {"bytes": elements * item, "spans": _outer(operation, batch)}
-    return {"bytes": elements * item, "spans": spans(*shapes, batch=batch) if broadcasts else 1}
+        before, behind = _around_reduced(operation, batch)
+        return {"bytes": elements * item, "spans": before, "inner": behind}
+    return {"bytes": elements * item, "spans": spans(*shapes, batch=batch) if broadcasts else 1, "inner": 0}
 
 
-def _outer(operation: Operation, batch: int) -> int:
-    """Elements of the axes before the one that is reduced."""
+def _around_reduced(operation: Operation, batch: int) -> tuple[int, int]:
+    """Elements of the axes before the one that is reduced, and of those behind it."""
     pairs = zip(operation.inputs[0], operation.output, strict=False)
-    return size(tuple(length for length, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)), batch)
+    before = tuple(length for length, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return size(before, batch), size(operation.inputs[0][len(before) + 1 :], batch)
 
 
 def spans(a: Shape, b: Shape, *, batch: int = 1) -> int:
@@ -257,7 +262,7 @@ SIZE_NAMES = {
     ),
     "pool": ("planes", "height", "width", "window", "stride"),
     "reorder": ("planes", "pixels"),
-    "elementwise": ("bytes", "spans"),
+    "elementwise": ("bytes", "spans", "inner"),
     "rowwise": ("rows", "width"),
     "select": ("rows", "width", "kept"),
     "gather": ("lookups", "bytes"),
@@ -270,5 +275,5 @@ SIZE_NAMES = {
 }
 """Kind -> names of the sizes, in order."""
 
-ADDED_SIZES = {"trees": {"votes": 1}}
-"""Kind -> sizes that tables of the first schema do not have, and what they were in all of their kernels."""
+ADDED_SIZES = {"trees": {"votes": 1}, "elementwise": {"inner": 0}}
+"""Kind -> sizes that tables of the first schema do not have, and what stands for them."""

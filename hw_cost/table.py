@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from hw_cost.correction import Correction, features, part_sums
 from hw_cost.devices import Device
 from hw_cost.graph import OpGraph
 from hw_cost.kernels import Kernel, work_of
 from hw_cost.onnx_reader import OnnxModel
 from hw_cost.regression import Fit, fit_kernels
 from hw_cost.runtimes import Runtime
-from hw_cost.table_format import GROUPS, Correction, Row, read_document, write_document
+from hw_cost.table_format import Row, read_document, write_document
 
 LEVEL_Z = 1.645
 """Half width of a 90 % interval in standard deviations."""
@@ -104,18 +105,25 @@ class LatencyTable:
     def compose(self, costs: list[KernelCost], batch: int = 1) -> Cost:
         """Add kernels up and correct the sum.
 
-        What remains uncertain is what the correction's own networks showed, and beside it what such networks do not
-        have: extrapolated and unseen kernels, and larger batches.
+        What remains uncertain is what networks alike have shown, and beside it what such networks do not have:
+        extrapolated and unseen kernels, and larger batches.
         """
-        total = sum(cost.latency_us for cost in costs)
-        strangers = [cost for cost in costs if cost.known != "measured"]
-        extra = sum(cost.latency_us * cost.spread for cost in strangers) / total
-        is_larger = batch > max(self.provenance.get("batches", [1]))
-        spread = math.hypot(self.correction.spread, extra, BATCH_SPREAD if is_larger else 0.0)
-        latency_ms = 1e-3 * self.correction.apply(group_sums(costs))
+        sums = part_sums((cost.kernel, cost.latency_us) for cost in costs)
+        latency_ms, spread = 1e-3 * self.correction.scaled(sums), self.correction.spread
+        strange = strangeness(costs)
+        experience = self.correction.experience
+        if experience is None:
+            spread = math.hypot(spread, strange)
+        else:
+            made_of = features(sums[None], np.array([len(costs)]))[0]
+            latency_ms *= experience.factor(made_of)
+            spread = experience.quantile / LEVEL_Z * math.hypot(experience.spread(made_of), strange)
+        if batch > max(self.provenance.get("batches", [1])):
+            spread = math.hypot(spread, BATCH_SPREAD)
         factor = math.exp(LEVEL_Z * spread)
-        coverage = 1 - sum(cost.latency_us for cost in strangers) / total
-        return Cost(latency_ms, latency_ms / factor, latency_ms * factor, max(0.0, coverage), tuple(costs))
+        strangers = sum(cost.latency_us for cost in costs if cost.known != "measured")
+        coverage = max(0.0, 1 - strangers / float(sums.sum()))
+        return Cost(latency_ms, latency_ms / factor, latency_ms * factor, coverage, tuple(costs))
 
     def kernel_cost(self, kernel: Kernel) -> KernelCost:
         """Return the cost of one kernel from its operator's fit, or widely from those of its kind or from all."""
@@ -167,13 +175,10 @@ class LatencyTable:
         return fit_kernels("other", [sizes for sizes, _ in known], np.array([latency for _, latency in known]))
 
 
-def group_sums(costs: Iterable[KernelCost]) -> dict[str, float]:
-    """Return microseconds of kernels by the groups that a correction scales."""
-    sums = dict.fromkeys(GROUPS, 0.0)
-    for cost in costs:
-        kind = cost.kernel.kind
-        sums[kind if kind in sums else "small"] += cost.latency_us
-    return sums
+def strangeness(costs: Sequence[KernelCost]) -> float:
+    """Return the spread of a network that comes from kernels which are extrapolated or unseen."""
+    strange = sum(cost.latency_us * cost.spread for cost in costs if cost.known != "measured")
+    return strange / sum(cost.latency_us for cost in costs)
 
 
 def _fit(rows: list[Row]) -> Fit:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from hw_cost.correction import PARTS, Correction
 from hw_cost.devices import Device
 from hw_cost.kernels import Kernel
 from hw_cost.kinds import kind_of
@@ -15,8 +18,6 @@ from hw_cost.sizes import ADDED_SIZES, SIZE_NAMES
 from hw_cost.table_checks import of_another_unit
 
 FORMAT, SCHEMA_VERSION = "metaml latency table", 2
-GROUPS = ("dense", "trees", "conv", "small")
-"""Kernels that a correction scales on their own: those of three kinds, and all others."""
 LARGEST = 1e18
 """No number of a table is as large as this."""
 UNITS = {"latency": "us", "working_set": "bytes", "bytes": "bytes"}
@@ -45,31 +46,6 @@ class Row:
         return {"op": self.kernel.op, "sizes": dict(self.kernel.sizes), **rounded, "blocks": self.blocks}
 
 
-@dataclass(frozen=True)
-class Correction:
-    """From the sums of kernels to a network: latency = base + sum over groups of scale * sum of the group's kernels.
-
-    Fitted on networks that were measured end to end.
-    """
-
-    base_us: float = 0.0
-    scales: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(GROUPS, 1.0))
-    """Group of kernels, one of `GROUPS`, -> factor."""
-    spread: float = 0.25
-    """Standard deviation of the logarithmic error that remains."""
-    networks: int = 0
-    """Networks behind the fit; 0 means that nothing was corrected."""
-
-    def scale(self, group: str) -> float:
-        """Return the factor of a group; older tables scale convolutions with the small kernels."""
-        return self.scales.get(group, self.scales["small"])
-
-    def apply(self, sums_us: Mapping[str, float]) -> float:
-        """Return microseconds of a network from the sums of its kernels by group; never less than half their sum."""
-        total = sum(sums_us.values())
-        return max(0.5 * total, self.base_us + sum(self.scale(group) * value for group, value in sums_us.items()))
-
-
 def write_document(path: str | Path, table: Mapping[str, Any]) -> None:
     """Write the fields of a table: one row a line, so that differences between tables can be read."""
     rows = [json.dumps(row.to_json()) for row in table["rows"]]
@@ -79,7 +55,7 @@ def write_document(path: str | Path, table: Mapping[str, Any]) -> None:
         "units": UNITS,
         "device": table["device"].to_json(),
         "reference_us": table["reference_us"],
-        "correction": asdict(table["correction"]),
+        "correction": table["correction"].to_json(),
         "certificate": None if table["certificate"] is None else dict(table["certificate"]),
         "provenance": dict(table["provenance"]),
     }
@@ -201,10 +177,24 @@ def _added(op: str, sizes: Mapping[str, Any]) -> dict[str, int]:
 
 def _read_correction(path: str | Path, value: Mapping[str, Any]) -> Correction:
     try:
-        correction = Correction(**value)
-        numbers = (correction.base_us, correction.spread, *(correction.scale(group) for group in GROUPS))
-    except (TypeError, KeyError) as error:
+        correction = Correction.from_json(value)
+        numbers = (correction.base_us, correction.spread, *(correction.scale(part) for part in PARTS))
+        _check_experience(path, correction)
+    except (TypeError, KeyError, ValueError, AttributeError, StopIteration, RuntimeError) as error:
         raise TableError(f"{path}: the correction must have {[f.name for f in fields(Correction)]}") from error
     if not all(map(_is_number, (*numbers, correction.networks))) or min(numbers[1:]) <= 0:
         raise TableError(f"{path}: the correction must be finite with positive scales and spread, got {correction}")
     return correction
+
+
+def _check_experience(path: str | Path, correction: Correction) -> None:
+    if (experience := correction.experience) is None:
+        return
+    residual = experience.residual
+    arrays = residual.points, residual.centers, residual.lengths, residual.weights, residual.left_out
+    n, width = residual.points.shape if residual.points.ndim == 2 else (0, 0)
+    fits = [array.shape for array in arrays] == [(n, width), (width,), (width,), (n,), (n,)] and n > 0
+    if not fits or not all(np.isfinite(array).all() for array in arrays) or not (residual.lengths > 0).all():
+        raise TableError(f"{path}: the experience of the correction must be finite numbers of matching lengths")
+    if not _is_number(experience.quantile) or experience.quantile <= 0:
+        raise TableError(f"{path}: the quantile of the experience must be positive, got {experience.quantile}")

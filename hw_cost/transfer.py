@@ -6,12 +6,12 @@ of a roofline instead of machines. The new device is taken to be
 
     latency = scale * (1 + slope * proxy + groups + factors + level^growth * noise)
 
-where *proxy* is one known device or their average, *groups* lets every group of operators be faster or slower than on
-the average device (the additive model, as a residual), and *factors* lets all known devices have a say. The *level* is
-the network's latency on the average device: errors are absolute or relative. Which proxy, how much of each residual and
-of noise is not chosen: every combination is a Bayesian linear regression, and all of them are averaged by their
-evidence (Hoeting et al. 1999; Rasmussen & Williams 2006, eq. 2.30). The grid of variances was chosen by leaving out
-families of devices among HELP's training devices (`experiments.latency_transfer`).
+where *proxy* is one known device, be it a physical one, or the average machine, *groups* lets every group of operators
+be faster or slower than on the average machine (the additive model, as a residual), and *factors* lets all known
+devices have a say. The *level* is the network's latency on the average machine: errors are absolute or relative. Which
+proxy, how much of each residual and of noise is not chosen: every combination is a Bayesian linear regression, and all
+of them are averaged by their evidence (Hoeting et al. 1999; Rasmussen & Williams 2006, eq. 2.30). The grid of variances
+was chosen by leaving out families of devices among HELP's training devices (`experiments.latency_transfer`).
 """
 
 from __future__ import annotations
@@ -48,33 +48,33 @@ class Features:
     """Mean contribution, ``(n_groups, n_devices)``."""
     spread: np.ndarray
     """Standard deviation of the whole networks on each device, ``(n_devices,)``, same unit as the contributions."""
-    n_proxies: int
+    n_machines: int
     group_scale: float = 1.0
     factor_scale: float = 1.0
 
     @classmethod
-    def of(cls, contributions: np.ndarray, n_proxies: int | None = None) -> Features:
+    def of(cls, contributions: np.ndarray, n_machines: int | None = None) -> Features:
         """Return the features of reference networks.
 
         Args:
             contributions: ``(n_networks, n_groups, n_devices)``.
-            n_proxies: the devices that are machines, the first ones; all of them when None.
+            n_machines: the devices that are machines, the first ones; all of them when None.
         """
         contributions = np.asarray(contributions, dtype=float)
         if contributions.ndim != 3 or len(contributions) < 2:
             raise ValueError(f"contributions must be (n_networks >= 2, groups, devices), got {contributions.shape}")
         spread = contributions.sum(axis=1).std(axis=0)
-        raw = cls(contributions.mean(axis=0), np.where(spread > 0, spread, 1.0), n_proxies or contributions.shape[2])
+        raw = cls(contributions.mean(axis=0), np.where(spread > 0, spread, 1.0), n_machines or contributions.shape[2])
         _, groups, factors = raw.parts(contributions)
-        return cls(raw.center, raw.spread, raw.n_proxies, _root_mean_square(groups), _root_mean_square(factors))
+        return cls(raw.center, raw.spread, raw.n_machines, _root_mean_square(groups), _root_mean_square(factors))
 
     def parts(self, contributions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return features of proxies ``(n, 1 + n_proxies)``, groups ``(n, n_groups)``, factors ``(n, n_devices)``."""
+        """Return features of proxies ``(n, 1 + n_devices)``, groups ``(n, n_groups)``, factors ``(n, n_devices)``."""
         relative = (contributions - self.center) / self.spread
-        machines = relative[:, :, : self.n_proxies]
+        machines = relative[:, :, : self.n_machines]
         devices = relative.sum(axis=1)
         average = machines.mean(axis=2)
-        proxies = np.column_stack([average.sum(axis=1), devices[:, : self.n_proxies]])
+        proxies = np.column_stack([average.sum(axis=1), devices])
         return proxies, average / self.group_scale, devices / self.factor_scale
 
     def matrix(self, contributions: np.ndarray) -> np.ndarray:
@@ -83,22 +83,22 @@ class Features:
 
     def level(self, contributions: np.ndarray) -> np.ndarray:
         """Return the latency on the average machine relative to that of the mean reference network, ``(n,)``."""
-        machines = slice(self.n_proxies)
+        machines = slice(self.n_machines)
         ratios = contributions[:, :, machines].sum(axis=1) / self.center[:, machines].sum(axis=0)
         return np.asarray(np.maximum(ratios.mean(axis=1), LEAST_LEVEL))
 
     def proportional(self) -> np.ndarray:
         """Return the weight of each proxy with which a latency is proportional to the proxy's, ``(n_features,)``."""
-        slopes = (self.spread / self.center.sum(axis=0))[: self.n_proxies]
+        slopes = self.spread / self.center.sum(axis=0)
         n_others = self.center.shape[0] + self.center.shape[1]
-        return np.concatenate([[0.0, slopes.mean()], slopes, np.zeros(n_others)])
+        return np.concatenate([[0.0, slopes[: self.n_machines].mean()], slopes, np.zeros(n_others)])
 
     def priors(self) -> np.ndarray:
         """Return the prior variance of each weight under each candidate, ``(n_candidates, n_features)``."""
         n_groups, n_devices = self.center.shape
         rows = []
-        for proxy, groups, factors in product(range(1 + self.n_proxies), GROUP_VARIANCES, FACTOR_VARIANCES):
-            slopes = SLOPE_VARIANCE * np.eye(1 + self.n_proxies)[proxy]
+        for proxy, groups, factors in product(range(1 + n_devices), GROUP_VARIANCES, FACTOR_VARIANCES):
+            slopes = SLOPE_VARIANCE * np.eye(1 + n_devices)[proxy]
             rows.append(np.concatenate([[1.0], slopes, np.full(n_groups, groups), np.full(n_devices, factors)]))
         return np.array(rows)
 
@@ -117,7 +117,7 @@ class Adapted:
     noise: tuple[float, ...]
     """Variance of what the features do not explain, relative to the scale, for each of `NOISE_GROWTHS`."""
     proxy_weights: np.ndarray
-    """Posterior probability of each proxy: their average first, then each known machine."""
+    """Posterior probability of each proxy: the average machine first, then each device."""
 
     def predict(self, contributions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the latency of networks and its standard deviation, ``(n,)`` each, in the samples' unit.
@@ -193,7 +193,7 @@ class _Regression:
         covariance = np.diag((share * unit) @ priors) - shrinkage
         covariance += np.einsum("c,cf,cg->fg", share, means - weights, means - weights)
         by_growth = tuple(float((share * unit * variances)[growths == growth].sum()) for growth in NOISE_GROWTHS)
-        by_proxy = share.reshape(1 + features.n_proxies, -1).sum(axis=1)
+        by_proxy = share.reshape(1 + features.center.shape[1], -1).sum(axis=1)
         return Adapted(features, scale, weights, covariance, by_growth, by_proxy)
 
 

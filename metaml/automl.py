@@ -110,6 +110,7 @@ def search(
     metric: str | None = None,
     ensemble: int = 5,
     compress: str = "none",
+    zero_cost: str | None = None,
     listener: Listener | None = None,
     started: float | None = None,
 ) -> SearchResult:
@@ -137,6 +138,8 @@ def search(
             single one.
         compress: ``int8``, ``prune``, ``svd``, ``distill``, ``auto`` or ``none``: how the delivered model is made
             smaller, where its validation error stays within two percent; all but int8 deliver a single model.
+        zero_cost: ``synflow``, ``jacob_cov``, ``ntk``, ``regions`` or ``parameters``: a score of untrained networks
+            that chooses every second configuration after past results; None for no such filter.
         listener: hears of the progress.
         started: monotonic time from which the time limit counts; None for now.
 
@@ -161,6 +164,7 @@ def search(
         metric=metric,
         ensemble=ensemble,
         compress=compress,
+        zero_cost=zero_cost,
         workers=workers or max(1, (os.cpu_count() or 2) - 1),
         store=store_location(store),
         store_required=store_required,
@@ -335,6 +339,11 @@ class _Run:
             raise UsageError(
                 f"The data of {task.source} have changed since this run began: its trials do not fit them any more. "
                 "Start a new search."
+            )
+        if earlier is not None and earlier.space != context.space.version:
+            raise UsageError(
+                f"This run began in search space {earlier.space}, this metaml searches {context.space.version}. "
+                "Start a new search: what it found so far is remembered, unless it had no store."
             )
         if earlier is not None:
             return earlier.run_id

@@ -14,7 +14,7 @@ import pandas as pd
 import metafeatures
 from metaml.data import Task, load_task, make_splits
 from metaml.errors import DataError, UsageError
-from metaml.history import history_from_store
+from metaml.history import history_of_space
 from metaml.metrics import metric_for
 from metaml.runners import Assignment, Job, WorkerPool
 from metaml.space import SPACES
@@ -170,7 +170,7 @@ def _register(entry: TaskEntry, task: Task, store: Store, seed: int) -> str:
 
 def publish_history(store: Store, folder: Path) -> tuple[int, int]:
     """Write the store's results of the current space as a history folder; return its (tasks, configurations)."""
-    history = history_from_store(store, space=SPACE.version, metafeatures_version=metafeatures.VERSION)
+    history = history_of_space(store, SPACE, metafeatures_version=metafeatures.VERSION)
     names = store.tasks()["name"]
     save_history(history, folder, names=names)
     n_tasks, n_configurations = history.errors.shape

@@ -11,16 +11,18 @@ import platformdirs
 
 import metafeatures
 from metaml.data import Split, Task, make_splits
-from metaml.history import history_from_store
+from metaml.history import history_of_space, upgraded
 from metaml.latency import DeviceTable, LatencyModel
 from metaml.metrics import Metric, metric_for
-from metaml.preprocessing import PREPROCESSORS
+from metaml.models import NetworkShape
+from metaml.preprocessing import PREPROCESSORS, Preprocessor
 from metaml.proposals import LatencyLimit, Proposer
 from metaml.request import SearchRequest
 from metaml.space import SPACES, SearchSpace
 from metaml.store import Store
 from metaml.trial import Configuration
 from metaml.views import describe_task
+from metaml.zero_cost import REGION_ROWS, ZeroCost
 from portfolio import WARM_STARTERS, History, WarmStarter, load_default_history
 
 
@@ -37,6 +39,10 @@ class Context:
     """Fitted on `history`."""
     device: DeviceTable
     latency: LatencyModel
+    preprocessor: Preprocessor
+    """Fitted on all rows."""
+    shape: NetworkShape
+    """What networks see of the task."""
 
     @property
     def space(self) -> SearchSpace:
@@ -58,6 +64,13 @@ class Context:
 
         return LatencyLimit(predict, limit_ms)
 
+    def _promise(self, request: SearchRequest) -> ZeroCost | None:
+        """Return what scores untrained networks, if that is asked for."""
+        if request.zero_cost is None:
+            return None
+        features = self.preprocessor.transform({name: array[:REGION_ROWS] for name, array in self.task.inputs.items()})
+        return ZeroCost(request.zero_cost, self.shape, features, seed=request.seed)
+
     def proposer(self, request: SearchRequest) -> Proposer:
         """Return what decides on the trials of a search."""
         return Proposer(
@@ -67,6 +80,7 @@ class Context:
             self.space,
             self.latency_limit(request.max_latency_ms),
             seed=request.seed,
+            promise=self._promise(request),
         )
 
 
@@ -97,13 +111,14 @@ def prepare(request: SearchRequest, task: Task, store: Store | None, device: Dev
         starter=starter.fit(history),
         device=device,
         latency=LatencyModel(device, preprocessor, shape, batch=request.batch),
+        preprocessor=preprocessor,
+        shape=shape,
     )
 
 
 def remembered(store: Store | None, space: SearchSpace, *, exclude: str) -> History:
     """Return the default history and the store's of a space, without the task `exclude`; the store's results win."""
-    history = load_default_history().drop_tasks([exclude])
+    history = upgraded(load_default_history().drop_tasks([exclude]), space)
     if store is None:
         return history
-    own = history_from_store(store, space=space.version, exclude=[exclude], metafeatures_version=metafeatures.VERSION)
-    return history.merge(own)
+    return history.merge(history_of_space(store, space, exclude=[exclude], metafeatures_version=metafeatures.VERSION))

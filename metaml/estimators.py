@@ -41,6 +41,7 @@ class _MetaEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is un
         metric: str | None = None,
         ensemble: int = 5,
         compress: str = "none",
+        zero_cost: str | None = None,
     ) -> None:
         self.time_limit = time_limit
         self.device = device
@@ -55,6 +56,7 @@ class _MetaEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is un
         self.metric = metric
         self.ensemble = ensemble
         self.compress = compress
+        self.zero_cost = zero_cost
 
     def fit(self, X: pd.DataFrame | np.ndarray, y: Any) -> Self:
         """Search the best model for a table.

@@ -16,8 +16,8 @@ from hw_cost.ops import flops
 from metaml.data import RawInputs, Split, Task, subsample
 from metaml.metrics import Metric, constant_prediction, evaluate_prediction, normalised_error
 from metaml.preprocessing import PREPROCESSORS, Features, Preprocessor
-from metaml.training import Model, fit_model
-from metaml.trial import Configuration
+from metaml.training import Model, Rows, fit_model
+from metaml.trial import Configuration, Curve
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,17 @@ class Evaluation:
     """The fitted pipeline of each fold."""
     predictions: tuple[np.ndarray, ...]
     """Of each fold's validation rows: probabilities ``(n, k)`` or values ``(n,)``."""
+
+    @property
+    def epochs(self) -> int | None:
+        """Epochs after which the weights were taken, in the mean over the folds; None for models without epochs."""
+        epochs = [pipeline.model.epochs for pipeline in self.pipelines if pipeline.model.epochs is not None]
+        return max(1, round(float(np.mean(epochs)))) if epochs else None
+
+    @property
+    def curve(self) -> Curve:
+        """Learning curve of the first fold."""
+        return self.pipelines[0].model.curve
 
 
 @dataclass(frozen=True)
@@ -147,14 +158,21 @@ class Evaluator:
             predictions=tuple(predictions),
         )
 
-    def refit(self, config: Configuration, *, seed: int = 0, seconds: float) -> Pipeline:
+    def refit(self, config: Configuration, *, seed: int = 0, seconds: float, epochs: int | None = None) -> Pipeline:
         """Fit on all rows of the task.
+
+        Args:
+            config: what to fit.
+            seed: fixes the fit.
+            seconds: time allowed.
+            epochs: what `Evaluation.epochs` was, so that a refit stops where the folds were best; None for all.
 
         Raises:
             TimeoutError, DivergedError: see `metaml.training.fit_model`.
         """
         rows = self.everything
-        return self._fit(rows.preprocessor, rows.train, rows.y_train, config, seed, seconds)
+        train = Rows(rows.train, rows.y_train)
+        return self._fit(rows.preprocessor, train, config, seed, seconds, epochs=epochs)
 
     def _fold(self, split: Split) -> Fold:
         train, valid = (take_rows(self.task.inputs, rows) for rows in (split.train, split.valid))
@@ -172,22 +190,26 @@ class Evaluator:
         if budget < 1:
             rows = subsample(np.arange(len(y)), y, self.task.type, budget, seed)
             train, y = train.rows(rows), y[rows]
-        return self._fit(fold.preprocessor, train, y, config, seed, seconds)
+        validation = Rows(fold.valid, fold.y_valid)
+        return self._fit(fold.preprocessor, Rows(train, y), config, seed, seconds, validation=validation)
 
     def _fit(
         self,
         preprocessor: Preprocessor,
-        features: Features,
-        y: np.ndarray,
+        train: Rows,
         config: Configuration,
         seed: int,
         seconds: float,
+        *,
+        validation: Rows | None = None,
+        epochs: int | None = None,
     ) -> Pipeline:
         shape = preprocessor.shape(self.task.n_outputs, is_regression=self.task.type == "regression")
-        if not shape.is_regression:
-            return Pipeline(preprocessor, fit_model(config, shape, features, y, seed=seed, seconds=seconds))
-        center, scale = float(y.mean()), float(y.std()) or 1.0
-        model = fit_model(config, shape, features, (y - center) / scale, seed=seed, seconds=seconds)
+        center, scale = (float(train.y.mean()), float(train.y.std()) or 1.0) if shape.is_regression else (0.0, 1.0)
+        if shape.is_regression:
+            train = train.standardised(center, scale)
+            validation = None if validation is None else validation.standardised(center, scale)
+        model = fit_model(config, shape, train, seed=seed, seconds=seconds, validation=validation, epochs=epochs)
         return Pipeline(preprocessor, model, center, scale)
 
 

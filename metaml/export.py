@@ -16,7 +16,7 @@ from hw_cost.onnx_writer import to_model
 from metaml.data import RawInputs, Task
 from metaml.errors import MetamlError
 from metaml.evaluation import Pipeline
-from metaml.models import FAMILIES, NetworkShape, Tensors
+from metaml.models import FAMILIES, Family, NetworkShape, Tensors
 from metaml.predictor import METADATA_KEY
 from metaml.preprocessing import Preprocessor
 from metaml.trial import Configuration
@@ -34,8 +34,8 @@ class ParityError(MetamlError):
 def deployed_graph(config: Configuration, preprocessor: Preprocessor, shape: NetworkShape) -> OpGraph:
     """Return the whole network that would be deployed, known before training: what latency is predicted for."""
     graph = OpGraph()
-    scores = FAMILIES[config["family"]].emit(graph, preprocessor.emit(graph), config, shape)
-    _emit_tail(graph, scores, shape)
+    family = FAMILIES[config["family"]]
+    _emit_tail(graph, family.emit(graph, preprocessor.emit(graph), config, shape), shape, family)
     return graph
 
 
@@ -50,7 +50,7 @@ def to_onnx(pipeline: Pipeline, task: Task) -> onnx.ModelProto:
     exported = pipeline.model.export()
     graph = OpGraph()
     scores = _append(graph, exported.graph, preprocessor.emit(graph))
-    _emit_tail(graph, scores, shape)
+    _emit_tail(graph, scores, shape, FAMILIES[pipeline.model.config["family"]])
     tail: Tensors = {
         "target_scale": np.array(pipeline.scale, np.float32),
         "target_center": np.array(pipeline.center, np.float32),
@@ -111,9 +111,10 @@ def _operations(graph: OpGraph) -> Iterator[tuple[str, dict[str, Any]]]:
     return ((name, data) for name, data in graph.network.nodes(data=True) if "operation" in data)
 
 
-def _emit_tail(graph: OpGraph, scores: str, shape: NetworkShape) -> str:
+def _emit_tail(graph: OpGraph, scores: str, shape: NetworkShape, family: Family) -> str:
     output = (BATCH, shape.n_outputs)
     if not shape.is_regression:
-        return graph.add("Softmax", scores, output=output, axis=-1)
+        is_done = family.scores == "probabilities"
+        return scores if is_done else graph.add("Softmax", scores, output=output, axis=-1)
     scaled = graph.add("Mul", scores, Parameter("target_scale", ()), output=output)
     return graph.add("Add", scaled, Parameter("target_center", ()), output=output)

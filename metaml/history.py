@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from metaml.space import SearchSpace
 from metaml.store import Results, Selection, Store
+from metaml.trial import configuration_id
 from portfolio.history import History
 
 Floats = NDArray[np.float64]
@@ -39,6 +43,38 @@ def history_from_store(
     """
     cells = Cells(store, Selection(space=space, metric=metric))
     return cells.history(exclude, metafeatures_version=metafeatures_version, exclude_groups=exclude_groups)
+
+
+def history_of_space(store: Store, space: SearchSpace, **chosen: Any) -> History:
+    """Return `history_from_store` of a search space, and of its predecessors with their configurations upgraded.
+
+    Args:
+        store: Where the trials are.
+        space: The search space. Where a cell has results of several versions, those of the newest stand.
+        chosen: Further arguments of `history_from_store`.
+    """
+    history = History.empty()
+    for version in [*space.predecessors, space.version]:
+        history = history.merge(upgraded(history_from_store(store, space=version, **chosen), space))
+    return history
+
+
+def upgraded(history: History, space: SearchSpace) -> History:
+    """Return a history with its configurations as points of a search space; those of unrelated spaces are left out."""
+    known = {space.version, *space.predecessors}
+    new = {name: space.upgrade(c) for name, c in history.configurations.items() if c.get("space") in known}
+    names = {name: configuration_id(configuration) for name, configuration in new.items()}
+
+    def rename(frame: pd.DataFrame) -> pd.DataFrame:
+        kept = frame[[name for name in frame.columns if name in names]].rename(columns=names)
+        return kept.loc[:, ~kept.columns.duplicated(keep="last")]
+
+    return replace(
+        history,
+        errors=rename(history.errors),
+        configurations={names[name]: configuration for name, configuration in new.items()},
+        runtimes=None if history.runtimes is None else rename(history.runtimes),
+    )
 
 
 class Cells:

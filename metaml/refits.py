@@ -114,6 +114,7 @@ class Refitter:
             seed=self._seed,
             export_to=path,
             predictions_to=path.with_suffix(".npz"),
+            epochs=trial.epochs,
         )
         self._pool.submit(job)
         return path

@@ -21,6 +21,7 @@ SOURCE_COLOURS = {
     "smac": "#ff725c",
     "default": "#6cc5b0",
     "random": "#9498a0",
+    "zero-cost": "#efb118",
     "smallest": "#9c6b4e",
 }
 """Who proposed a trial -> colour of its dot."""

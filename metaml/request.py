@@ -20,6 +20,10 @@ COMPRESS: dict[str, tuple[str, ...]] = {
 """Value of ``--compress`` -> the attempts, in order. All but int8 need a single model, not an ensemble."""
 
 
+ZERO_COST = ("synflow", "jacob_cov", "ntk", "regions", "parameters")
+"""Values of ``--zero-cost``: names in `metaml.zero_cost.SCORES`."""
+
+
 @dataclass(frozen=True)
 class SearchRequest:
     """The options of a search; all are plain JSON values."""
@@ -44,6 +48,8 @@ class SearchRequest:
     seed: int = 0
     metric: str | None = None
     """None for the default of the task type."""
+    zero_cost: str | None = None
+    """Score of untrained networks that filters random ones: a name in `ZERO_COST`; None for no filter."""
     compress: str = "none"
     """How the delivered model is made smaller where its metric allows it: a name in `COMPRESS`."""
     ensemble: int = 5
@@ -65,6 +71,8 @@ class SearchRequest:
                 raise UsageError(f"{option} must be above 0, however: {value}.")
         if self.compress not in COMPRESS:
             raise UsageError(f'No compression "{self.compress}"; use one of: {", ".join(COMPRESS)}.')
+        if self.zero_cost is not None and self.zero_cost not in ZERO_COST:
+            raise UsageError(f'No zero-cost score "{self.zero_cost}"; use one of: {", ".join(ZERO_COST)}.')
         if self.warm_start not in WARM_STARTERS:
             raise UsageError(f'No warm-starter "{self.warm_start}"; use one of: {", ".join(WARM_STARTERS)}.')
 

@@ -11,7 +11,7 @@ import metafeatures
 from metafeatures.similarity import SIMILARITIES, StatisticalDistance, TaskView
 from metaml.data import Task
 from metaml.errors import StoreError, UsageError
-from metaml.history import history_from_store
+from metaml.history import history_of_space
 from metaml.space import SPACES
 from metaml.store import Store
 from metaml.views import Vectors, describe_task, observed, remember, stored_views, view
@@ -59,7 +59,7 @@ def similar_tasks(
     if by not in MEASURES:
         raise UsageError(f"There is no measure {by!r}: choose one of {', '.join(MEASURES)}.")
     vectors = remember(store, task) if vectors is None else vectors
-    errors = history_from_store(store, space=SPACES[task.modality].version).errors
+    errors = history_of_space(store, SPACES[task.modality]).errors
     views = stored_views(store, errors, {metafeatures.VERSION, SIMILARITIES[by].key()})
     views.pop(task.fingerprint, None)
     target = view(vectors, observed(errors, task.fingerprint))

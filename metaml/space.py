@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,24 @@ from metaml.trial import Configuration
 
 _DELIMITER = ":"
 
+_TRAINED_AS_BEFORE: dict[str, Any] = {
+    "optimiser": "adamw",
+    "schedule": "cosine",
+    "label_smoothing": 0.0,
+    "gradient_clipping": "none",
+    "averaging": "none",
+    "early_stopping": "none",
+}
+"""What the training of a network was before these were hyperparameters."""
+
+TABULAR_1: dict[str, dict[str, Any]] = {
+    "hist_gradient_boosting": {},
+    "linear": {},
+    "mlp": _TRAINED_AS_BEFORE,
+    "resnet": _TRAINED_AS_BEFORE,
+}
+"""Family of space ``tabular-1`` -> the hyperparameters that came later, with the values that change nothing."""
+
 
 @dataclass(frozen=True, eq=False)
 class SearchSpace:
@@ -28,11 +46,13 @@ class SearchSpace:
 
     modality: Modality
     version: str
-    """Part of every configuration; results of another version are never mixed with these."""
+    """Part of every configuration; results of another version are mixed with these only after an `upgrade`."""
     default_family: str
     """What SMAC's default configuration is of."""
     safe_family: str
     """The quickest to fit: what a search without a model and without much time turns to."""
+    predecessors: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    """Older version -> family -> hyperparameters that it lacks, with the values that it meant."""
 
     @cached_property
     def families(self) -> dict[str, Family]:
@@ -80,6 +100,22 @@ class SearchSpace:
             raise ValueError(f"not a point of space {self.version}: {error}") from error
         return point
 
+    def upgrade(self, configuration: Mapping[str, Any]) -> Configuration:
+        """Return the configuration of this version that is trained as one of an older version was.
+
+        Raises:
+            ValueError: it is neither of this version nor of one of its predecessors.
+        """
+        version, family = configuration.get("space"), str(configuration.get("family"))
+        if version == self.version:
+            return dict(configuration)
+        added = self.predecessors.get(str(version), {}).get(family)
+        if added is None:
+            known = ", ".join([*self.predecessors, self.version])
+            raise ValueError(f"a configuration must be of space {known}, however: space={version}, family={family}")
+        own = {key: value for key, value in configuration.items() if key not in ("space", "family")}
+        return {"space": self.version, "family": family, **dict(sorted((own | dict(added)).items()))}
+
     def is_legal(self, configuration: Mapping[str, Any]) -> bool:
         """Whether a plain dict is a point of this space."""
         try:
@@ -115,7 +151,13 @@ class SearchSpace:
 
 
 SPACES: dict[Modality, SearchSpace] = {
-    "tabular": SearchSpace("tabular", "tabular-1", default_family="hist_gradient_boosting", safe_family="linear"),
+    "tabular": SearchSpace(
+        "tabular",
+        "tabular-2",
+        default_family="hist_gradient_boosting",
+        safe_family="linear",
+        predecessors={"tabular-1": TABULAR_1},
+    ),
 }
 """Kind of task -> what is searched for it."""
 

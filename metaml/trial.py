@@ -13,6 +13,9 @@ Configuration = dict[str, Any]
 
 Status = Literal["ok", "infeasible", "pruned", "crashed", "diverged", "timeout", "memout"]
 
+Curve = tuple[tuple[int, float], ...]
+"""A learning curve: (epochs so far, validation loss), in order."""
+
 WORST_ERROR = 2.0
 """Upper end of the normalised error, and the cost of every trial that has none."""
 
@@ -58,6 +61,10 @@ class Trial:
     """Floating-point operations of a one-row prediction; a fused multiply-add counts as two."""
     model_bytes: int | None = None
     """Bytes of the trained parameters."""
+    epochs: int | None = None
+    """Epochs after which the weights were taken, in the mean over the folds; None for models without epochs."""
+    curve: Curve = ()
+    """Learning curve of the first fold: mean log loss, or mean squared error of the standardised target."""
     message: str = ""
     """Why it is not ok: one line, or a traceback."""
     started: str = ""

@@ -124,7 +124,7 @@ def token_streams(seed: int) -> list[Stream]:
         "Mean of tokens": mean,
     }
     return [
-        Stream("dense on tokens", 100, partial(_dense, seed + 70)),
+        Stream("dense on tokens", 80, partial(_dense, seed + 70)),
         Stream("products", 64, partial(_products, seed + 71)),
         Stream("stacked products", 40, partial(_batched, seed + 90)),
         Stream("transpositions", 72, partial(_transpositions, seed + 72)),

@@ -43,6 +43,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Make the answer smaller where its validation error allows it; all but int8 deliver a single model.",
 )
+@click.option(
+    "--zero-cost",
+    type=click.Choice(["synflow", "jacob_cov", "ntk", "regions", "parameters"]),
+    help="Let a score of untrained networks choose every second configuration; default: no.",
+)
 @options.json_option
 @click.pass_context
 def search(ctx: click.Context, /, **arguments: Any) -> None:

@@ -87,7 +87,7 @@ def compress(evaluator: Evaluator, config: Configuration, compression: Compressi
         accepted = amount, scored
     if accepted is None:
         return None
-    whole = evaluator.refit(config, seed=terms.seed, seconds=clock.left())
+    whole = evaluator.refit(config, seed=terms.seed, seconds=clock.left(), epochs=base.epochs)
     final = _shrinker(compression, accepted[0], terms, clock)(whole, evaluator.everything)
     return None if final is None else _accepted(f"{compression.name} {accepted[0]:g}", accepted[1], whole, final)
 
@@ -146,7 +146,7 @@ def distil_into(
     scored = _score(evaluator, pipelines)
     if scored.error > target_error * (1 + terms.tolerance):
         return None
-    whole = evaluator.refit(teacher, seed=terms.seed, seconds=clock.left())
+    whole = evaluator.refit(teacher, seed=terms.seed, seconds=clock.left(), epochs=taught.epochs)
     return _accepted("distill", scored, whole, _student(student, whole, evaluator.everything, terms, clock))
 
 

@@ -39,8 +39,15 @@ def distillation_loss(scores: Tensor, target: Tensor, said: Tensor | None, teach
     """Return (1 - alpha) CE + alpha T^2 KL(softmax(said / T) || softmax(scores / T)); of values mean squared errors.
 
     **Shape**
-    - scores: ``(batch, n_outputs)``; target: codes or values ``(batch,)``; said: as scores, or values ``(batch,)``
+    - scores: ``(batch, n_outputs)`` or ``(batch, heads, n_outputs)``
+    - target: codes or values ``(batch,)``
+    - said: ``(batch, n_outputs)`` or values ``(batch,)``
     """
+    if scores.ndim == 3:  # each head of several learns for itself
+        heads = scores.shape[1]
+        target = target.repeat_interleave(heads, dim=0)
+        said = None if said is None else said.repeat_interleave(heads, dim=0)
+        scores = scores.flatten(0, 1)
     is_regression = target.is_floating_point()
     hard = functional.mse_loss(scores[:, 0], target) if is_regression else functional.cross_entropy(scores, target)
     if teacher is None or said is None or teacher.alpha == 0:

@@ -2,13 +2,17 @@
 
 from metaml.models.base import Exported, Family, NetworkShape, TabularShape, Tensors
 from metaml.models.estimator_family import EstimatorFamily
+from metaml.models.extra_trees import ExtraTrees
 from metaml.models.hist_gradient_boosting import HistGradientBoosting
+from metaml.models.knn import KNN
 from metaml.models.linear import Linear
 from metaml.models.mlp import MLP
 from metaml.models.resnet import ResNet
 from metaml.models.torch_family import TorchFamily
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (HistGradientBoosting(), Linear(), MLP(), ResNet())}
+FAMILIES: dict[str, Family] = {
+    family.name: family for family in (HistGradientBoosting(), Linear(), MLP(), ResNet(), ExtraTrees(), KNN())
+}
 """Name in the configuration -> family."""
 
 __all__ = [

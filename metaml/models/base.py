@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from ConfigSpace import ConfigurationSpace
@@ -38,11 +38,15 @@ class TabularShape(NetworkShape):
     """Number of float columns, missing-value indicators included."""
     cardinalities: tuple[int, ...]
     """Number of codes of each categorical column."""
+    n_rows: int | None = field(default=None, kw_only=True)
+    """Rows that there are to learn from; None when that is not known: models that grow with them are then the largest
+    that their configuration allows."""
 
     def declare_inputs(self, graph: OpGraph) -> dict[str, str]:
         """Append the inputs that the table has: float32 ``numeric_features``, int64 ``codes``."""
-        sizes = {"numeric_features": self.n_numeric, "codes": self.n_categorical}
-        return {name: graph.input(name, (BATCH, width)) for name, width in sizes.items() if width}
+        inputs = {"numeric_features": (self.n_numeric, None), "codes": (self.n_categorical, "int64")}
+        declared = ((name, width, dtype) for name, (width, dtype) in inputs.items() if width)
+        return {name: graph.input(name, (BATCH, width), dtype=dtype) for name, width, dtype in declared}
 
     @property
     def n_codes(self) -> int:
@@ -71,6 +75,8 @@ class Family(ABC):
     name: ClassVar[str]
     modality: ClassVar[Modality] = "tabular"
     """What it can learn."""
+    scores: ClassVar[Literal["logits", "probabilities"]] = "logits"
+    """What its scores of classes are: to be made probabilities by a softmax, or probabilities already."""
 
     @abstractmethod
     def space(self) -> ConfigurationSpace:
@@ -87,7 +93,7 @@ class Family(ABC):
             shape: what the model sees.
 
         Returns:
-            Node of float32 ``(batch, n_outputs)``: class scores before the softmax, or values.
+            Node of float32 ``(batch, n_outputs)``: scores of classes as `scores` says, or values.
         """
 
     def graph(self, config: Mapping[str, Any], shape: NetworkShape) -> OpGraph:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
-from ConfigSpace import CategoricalHyperparameter, Float, Integer
+from ConfigSpace import CategoricalHyperparameter, Float, Integer, OrdinalHyperparameter
 from ConfigSpace.hyperparameters import Hyperparameter
 from torch import Tensor, nn
 
@@ -18,18 +19,50 @@ ACTIVATIONS: dict[str, tuple[type[nn.Module], str]] = {"relu": (nn.ReLU, "Relu")
 """Name in the space -> module and ONNX operator."""
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Some rows on their way into a network."""
+
+    inputs: tuple[Tensor, ...]
+    """What the network's ``forward`` takes; the first axis of each counts the rows."""
+    target: Tensor
+    """Class codes int64 ``(batch,)``, class probabilities ``(batch, n_outputs)`` or values ``(batch,)``."""
+
+
+Augment = Callable[[Batch, torch.Generator], Batch]
+"""Makes another training batch out of one; all chance comes from the generator, which is on the batch's device."""
+
+
 class TorchFamily(Family):
-    """A family trained by gradient descent."""
+    """A family trained by gradient descent: by `metaml.training`, under the hyperparameters of `optimiser_space`."""
+
+    predict_rows: ClassVar[int] = 8192
+    """Rows that go through a network at a time when nothing is learned."""
 
     @abstractmethod
     def build(self, config: Mapping[str, Any], shape: Any) -> nn.Module:
-        """Return an untrained module.
+        """Return an untrained module; all its chance comes from torch's global generator.
+
+        A module may have several heads. Each of them is trained on its own loss; the prediction is the mean of their
+        probabilities or values. What `emit` appends gives the scores of that prediction: its logarithm, for classes.
 
         **Shape**
         - Input: batches of `metaml.preprocessing.Features.arrays`: of a table float32 ``(batch, n_numeric)`` and int64
           ``(batch, n_categorical)``
-        - Output: ``(batch, n_outputs)``
+        - Output: ``(batch, n_outputs)``, or ``(batch, heads, n_outputs)``: class scores before the softmax, or values
         """
+
+    def decayed(self, module: nn.Module) -> Sequence[nn.Parameter]:
+        """Return the parameters that weight decay acts on.
+
+        The matrices of dense and convolutional layers; not biases, normalisation, embeddings (Gorishniy et al. 2021).
+        """
+        layers = [layer for layer in module.modules() if isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d))]
+        return [weight for layer in layers if isinstance(weight := layer.weight, nn.Parameter)]
+
+    def augment(self, config: Mapping[str, Any], shape: Any) -> Augment | None:
+        """Return what is done to every training batch, or None for nothing; codes may become probabilities."""
+        return None
 
 
 def optimiser_space() -> list[Hyperparameter[Any, Any]]:
@@ -39,6 +72,12 @@ def optimiser_space() -> list[Hyperparameter[Any, Any]]:
         Float("weight_decay", (1e-4, 1.0), default=3e-2, log=True),
         Integer("batch_size", (32, 512), default=128, log=True),
         Integer("epochs", (4, 128), default=24, log=True),
+        CategoricalHyperparameter("optimiser", ["adamw", "sgd"], default_value="adamw"),
+        CategoricalHyperparameter("schedule", ["cosine", "constant", "one_cycle"], default_value="cosine"),
+        OrdinalHyperparameter("label_smoothing", [0.0, 0.03, 0.1], default_value=0.0),
+        CategoricalHyperparameter("gradient_clipping", ["none", "norm"], default_value="none"),
+        CategoricalHyperparameter("averaging", ["none", "exponential"], default_value="none"),
+        CategoricalHyperparameter("early_stopping", ["none", "best_epoch"], default_value="none"),
         Float("dropout", (0.0, 0.6), default=0.2),
         Integer("embedding_dimension", (2, 16), default=4, log=True),
         CategoricalHyperparameter("activation", list(ACTIVATIONS), default_value="relu"),

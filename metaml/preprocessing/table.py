@@ -61,6 +61,8 @@ class TablePreprocessor(Preprocessor):
     """Positions of the numeric columns that get an indicator, int64."""
     vocabularies: tuple[tuple[str, ...], ...]
     """Kept categories of each categorical column, most frequent first."""
+    n_rows: int
+    """Training rows."""
 
     @classmethod
     def fit(cls, inputs: RawInputs) -> Self:
@@ -69,7 +71,7 @@ class TablePreprocessor(Preprocessor):
         center, scale = _robust_scale(numeric)
         indicators = np.flatnonzero(np.isnan(numeric).any(axis=0)) if numeric.size else np.empty(0, dtype=np.int64)
         vocabularies = tuple(_vocabulary(column) for column in categorical.T)
-        return cls(center, scale, indicators.astype(np.int64), vocabularies)
+        return cls(center, scale, indicators.astype(np.int64), vocabularies, len(numeric))
 
     @property
     def n_numeric(self) -> int:
@@ -88,7 +90,8 @@ class TablePreprocessor(Preprocessor):
 
     def shape(self, n_outputs: int, *, is_regression: bool) -> TabularShape:
         """Return what a model sees of the task."""
-        return TabularShape(self.n_numeric, self.cardinalities, n_outputs=n_outputs, is_regression=is_regression)
+        sizes = self.n_numeric, self.cardinalities
+        return TabularShape(*sizes, n_outputs=n_outputs, is_regression=is_regression, n_rows=self.n_rows)
 
     def transform(self, inputs: RawInputs) -> TableFeatures:
         """Return the features of raw float64 ``numeric`` (n, d_num) and raw text ``categorical`` (n, d_cat)."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from hw_cost import LatencyTable
 from metaml.data import Split, Task
-from metaml.trial import Configuration, Status, Trial
+from metaml.trial import Configuration, Curve, Status, Trial
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ class Job:
     """How a configuration is made smaller."""
     predictions_to: Path | None = None
     """Where predictions go: an evaluation's of all validation rows; a refit's of the first rows, as one fold."""
+    epochs: int | None = None
+    """After how many epochs a refit stops; None for those of the configuration."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ class Outcome:
     n_parameters: int | None = None
     flops: int | None = None
     model_bytes: int | None = None
+    epochs: int | None = None
+    curve: Curve = ()
     message: str = ""
 
     def as_trial(self, configuration: Configuration, source: str, **known: Any) -> Trial:

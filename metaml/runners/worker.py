@@ -27,7 +27,7 @@ from metaml.predictions import write_predictions
 from metaml.preprocessing import TableFeatures
 from metaml.runners.jobs import Assignment, Job, Outcome, Started
 from metaml.space import SPACES
-from metaml.training import DivergedError, fit_model
+from metaml.training import DivergedError, Rows, fit_model
 from metaml.trial import Status
 
 
@@ -80,12 +80,14 @@ def _evaluate(evaluator: Evaluator, job: Job) -> Outcome:
         n_parameters=result.n_parameters,
         flops=result.flops,
         model_bytes=result.model_bytes,
+        epochs=result.epochs,
+        curve=result.curve,
     )
 
 
 def _refit(evaluator: Evaluator, job: Job) -> Outcome:
     started = time.monotonic()
-    pipeline = evaluator.refit(job.configuration, seed=job.seed, seconds=job.seconds)
+    pipeline = evaluator.refit(job.configuration, seed=job.seed, seconds=job.seconds, epochs=job.epochs)
     _export(evaluator, pipeline, job.export_to)
     if job.predictions_to is not None:
         write_predictions(job.predictions_to, [pipeline.predict(take_rows(evaluator.task.inputs, slice(PARITY_ROWS)))])
@@ -149,7 +151,7 @@ def _warm_up() -> None:
     configuration = SPACES["tabular"].default("mlp")
     features = TableFeatures(np.zeros((8, 2), dtype=np.float32), np.zeros((8, 0), dtype=np.int64))
     shape = TabularShape(2, (), n_outputs=2, is_regression=False)
-    fit_model(configuration, shape, features, np.arange(8) % 2, seed=0, seconds=10.0)
+    fit_model(configuration, shape, Rows(features, np.arange(8) % 2), seed=0, seconds=10.0)
 
 
 def _die_with_parent() -> None:

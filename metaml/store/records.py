@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from metaml.errors import StoreError
-from metaml.trial import Trial
+from metaml.trial import Curve, Trial
 
 Row = Mapping[str, Any]
 
@@ -175,7 +175,7 @@ def dump_configuration(configuration: Mapping[str, Any]) -> str:
 
 TRIAL_COLUMNS = (
     *("number", "source", "status", "error", "budget", "seed", "metrics", "seconds", "cpu_seconds", "latency_ms"),
-    *("n_parameters", "flops", "model_bytes", "message", "started"),
+    *("n_parameters", "flops", "model_bytes", "message", "started", "epochs", "curve"),
 )
 """Columns of a trial that do not point to another table, in the order of `trial_values`."""
 
@@ -198,13 +198,30 @@ def trial_values(trial: Trial) -> tuple[Any, ...]:
         integer(trial.model_bytes),
         free_text(trial.message),
         trial.started,
+        integer(trial.epochs),
+        dump_curve(trial.curve),
     )
+
+
+def dump_curve(curve: Curve) -> str | None:
+    """Return a learning curve as JSON, its losses to 6 digits; None for an empty one.
+
+    >>> dump_curve(((3, 0.12345678),))
+    '[[3,0.123457]]'
+    """
+    rounded = [[epoch, float(f"{loss:.6g}")] for epoch, loss in curve]
+    return json.dumps(rounded, separators=(",", ":")) if rounded else None
+
+
+def load_curve(text: str | None) -> Curve:
+    """Return what `dump_curve` wrote."""
+    return tuple((int(epoch), float(loss)) for epoch, loss in json.loads(text)) if text else ()
 
 
 def trial_from_row(row: Row, configuration: dict[str, Any]) -> Trial:
     """Return the trial that `trial_values` took apart."""
-    values = {name: row[name] for name in TRIAL_COLUMNS}
-    values["metrics"] = load_numbers(row["metrics"])
+    values: dict[str, Any] = {name: row.get(name) for name in TRIAL_COLUMNS}
+    values |= {"metrics": load_numbers(row["metrics"]), "curve": load_curve(row.get("curve"))}
     return Trial(configuration=configuration, **values)
 
 

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import SchemaItem
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Number of the schema below. A change of the schema is a new number, a migration and a golden file among the tests."""
 
 APPLICATION_ID = 0x4D4D4C31
@@ -123,6 +123,8 @@ trials = _table(
     Column("model_bytes", BigInteger),
     Column("message", Text, nullable=False),
     Column("started", String, nullable=False),
+    Column("epochs", Integer),
+    Column("curve", Text),
     UniqueConstraint("run", "number"),
 )
 

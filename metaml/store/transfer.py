@@ -22,6 +22,8 @@ from metaml.store.store import Store
 
 FORMAT = 1
 """Number of the format of an export; a change of the files is a new number, and older ones stay readable."""
+LATER = {"trials": ("epochs", "curve")}
+"""Columns that exports of older schemas lack; their rows have nothing there."""
 _MANIFEST = "store.json"
 
 
@@ -185,4 +187,6 @@ def _write_table(connection: Any, table: Table, folder: Path) -> int:
 def _read_table(folder: Path, table: Table) -> Any:
     with closing(pq.ParquetFile(_file(folder, table))) as file:
         for part in file.iter_batches(batch_size=portable.CHUNK, columns=portable.columns(table)):
-            yield part.cast(_arrow_schema(table)).to_pylist()
+            absent = set(LATER.get(table.name, ())).difference(part.schema.names)
+            shape = pa.schema([field for field in _arrow_schema(table) if field.name not in absent])
+            yield part.cast(shape).to_pylist()

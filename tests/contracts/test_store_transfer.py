@@ -142,6 +142,17 @@ def _replace(path: Path, column: str, text: str) -> None:
     pq.write_table(table.set_column(place, column, pa.array([text] * table.num_rows)), path)
 
 
+def test_an_export_from_before_learning_curves_is_read(tmp_path):
+    with Store.open(":memory:") as source:
+        add_run(source, "r1", "t1")
+        export(source, tmp_path / "export")
+    trials = tmp_path / "export" / "trials.parquet"
+    pq.write_table(pq.read_table(trials).drop_columns(["epochs", "curve"]), trials)
+    with Store.open(":memory:") as store:
+        assert import_folder(store, tmp_path / "export").new["trials"] > 0
+        assert {trial.curve for trial in store.trials("r1")} == {()}
+
+
 @pytest.mark.parametrize(
     "how",
     [

@@ -23,7 +23,7 @@ STEP = """
 import os
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision = "0002", "0001"
+revision, down_revision = "{new:04d}", "{old:04d}"
 def upgrade():
     with op.batch_alter_table("tasks") as tasks:
         tasks.add_column(sa.Column("colour", sa.String, nullable=False, server_default="grey"))
@@ -32,31 +32,40 @@ def upgrade():
 """
 
 
-@pytest.fixture
-def golden(tmp_path) -> Path:
-    """A store of schema 1 as it was written when that schema was made."""
-    path = tmp_path / "golden.sqlite"
-    path.write_bytes(gzip.decompress((ASSETS / "store_schema1.sqlite.gz").read_bytes()))
+NEXT = schema.SCHEMA_VERSION + 1
+
+
+def unpack(version: int, folder: Path) -> Path:
+    path = folder / "golden.sqlite"
+    path.write_bytes(gzip.decompress((ASSETS / f"store_schema{version}.sqlite.gz").read_bytes()))
     return path
 
 
 @pytest.fixture
+def golden(tmp_path) -> Path:
+    """A store of the present schema as it was written when that schema was made."""
+    return unpack(schema.SCHEMA_VERSION, tmp_path)
+
+
+@pytest.fixture
 def next_schema(tmp_path, monkeypatch):
-    """Pretend that there is a schema 2; the end of its step may be given."""
+    """Pretend that there is one more schema; the end of its step may be given."""
 
     def pretend(end: str = "pass") -> None:
         scripts = tmp_path / "scripts"
         shutil.rmtree(scripts, ignore_errors=True)
         shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-        (scripts / "versions" / "v0002_colour.py").write_text(STEP.format(end=end))
+        step = STEP.format(end=end, old=NEXT - 1, new=NEXT)
+        (scripts / "versions" / f"v{NEXT:04d}_colour.py").write_text(step)
         monkeypatch.setattr(upgrade, "SCRIPTS", scripts)
-        monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
+        monkeypatch.setattr(schema, "SCHEMA_VERSION", NEXT)
 
     return pretend
 
 
-def test_the_golden_file_is_read(golden):
-    with Store.open(golden) as store:
+@pytest.mark.parametrize("version", range(1, NEXT))
+def test_the_golden_file_is_read(version, tmp_path):
+    with Store.open(unpack(version, tmp_path)) as store:
         assert store.info()["schema_version"] == schema.SCHEMA_VERSION
         assert store.info()["counts"] == {
             "configurations": 3,
@@ -73,6 +82,8 @@ def test_the_golden_file_is_read(golden):
         assert trial.configuration == {"space": "toy-1", "family": "mlp", "rate": 0.001}
         assert (trial.error, trial.metrics, trial.flops) == (0.25, {"roc_auc": 0.875}, 1024)
         assert store.tasks().loc["f1", "name"] == "iris — setosa?"
+        learned = (12, ((6, 0.5), (12, 0.25))) if version > 1 else (None, ())
+        assert (trial.epochs, trial.curve) == learned
 
 
 def test_the_steps_make_the_schema_of_the_tables(store_url, monkeypatch):
@@ -98,10 +109,10 @@ def test_an_older_file_is_backed_up_and_upgraded_when_it_is_opened(golden, next_
         assert store.verify() == []
         with store.engine.connect() as connection:
             assert connection.exec_driver_sql("SELECT DISTINCT colour FROM tasks").scalar_one() == "grey"
-    (kept,) = golden.parent.glob("golden.sqlite.schema1.*.backup")
+    (kept,) = golden.parent.glob(f"golden.sqlite.schema{NEXT - 1}.*.backup")
     assert kept.read_bytes()[100:] == before[100:]  # but for a counter in the header
-    assert sqlite.examine(golden) == 2 and sqlite.examine(kept) == 1
-    assert upgrade.upgrade(golden) == upgrade.Upgraded(2, 2, None)
+    assert sqlite.examine(golden) == NEXT and sqlite.examine(kept) == NEXT - 1
+    assert upgrade.upgrade(golden) == upgrade.Upgraded(NEXT, NEXT, None)
 
 
 def test_an_older_store_is_not_upgraded_by_reading(golden, next_schema):
@@ -116,9 +127,9 @@ def test_an_upgrade_that_fails_changes_nothing_and_can_be_run_again(golden, next
     next_schema('raise RuntimeError("in the middle")')
     with pytest.raises(RuntimeError):
         upgrade.upgrade(golden)
-    assert sqlite.examine(golden) == 1
+    assert sqlite.examine(golden) == NEXT - 1
     next_schema()
-    assert upgrade.upgrade(golden).new == 2
+    assert upgrade.upgrade(golden).new == NEXT
 
 
 def test_an_upgrade_that_is_killed_changes_nothing_and_can_be_run_again(golden, next_schema):
@@ -128,9 +139,9 @@ def test_an_upgrade_that_is_killed_changes_nothing_and_can_be_run_again(golden, 
         upgrade.upgrade(golden)
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == signal.SIGKILL
-    assert sqlite.examine(golden) == 1
+    assert sqlite.examine(golden) == NEXT - 1
     next_schema()
-    assert upgrade.upgrade(golden).new == 2
+    assert upgrade.upgrade(golden).new == NEXT
     with sqlite3.connect(golden) as connection:
         assert connection.execute("SELECT count(*) FROM trials").fetchone() == (4,)
     connection.close()
@@ -145,7 +156,7 @@ def test_a_server_is_upgraded_only_when_asked(postgres, next_schema):
     next_schema()
     with pytest.raises(StoreVersionError, match="metaml store upgrade"):
         Store.open(url)
-    assert upgrade.upgrade(url) == upgrade.Upgraded(1, 2, None)
+    assert upgrade.upgrade(url) == upgrade.Upgraded(NEXT - 1, NEXT, None)
     with Store.open(url) as store:
         assert len(store.trials("r")) == 1
 
@@ -153,7 +164,7 @@ def test_a_server_is_upgraded_only_when_asked(postgres, next_schema):
 def test_a_newer_store_is_refused(golden, next_schema, monkeypatch):
     next_schema()
     Store.open(golden).close()
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 1)
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", NEXT - 1)
     for attempt in (Store.open, upgrade.upgrade):
         with pytest.raises(StoreVersionError, match="update metaml"):
             attempt(golden)

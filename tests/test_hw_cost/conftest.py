@@ -2,11 +2,12 @@
 
 import pytest
 
+from hw_cost.correction import GROUPS, Correction
 from hw_cost.devices import Device
 from hw_cost.graph import BATCH, OpGraph, Parameter
 from hw_cost.kernels import Kernel
 from hw_cost.table import LatencyTable
-from hw_cost.table_format import GROUPS, Correction, Row
+from hw_cost.table_format import Row
 
 
 def row(op: str, latency: float, **sizes: int) -> Row:
@@ -20,7 +21,7 @@ def make_table(correction: Correction | None = None) -> LatencyTable:
         for i in (16, 64, 256, 1024)
         for o in (16, 64, 256, 1024)
     ]
-    rows += [row("Relu", 0.3 + 1e-4 * n, bytes=n, spans=1) for n in (64, 512, 4096)]
+    rows += [row("Relu", 0.3 + 1e-4 * n, bytes=n, spans=1, inner=0) for n in (64, 512, 4096)]
     fitted = correction or Correction(0.0, dict.fromkeys(GROUPS, 1.0), 0.05, 10)
     return LatencyTable(Device.here(), tuple(rows), fitted, 9.0, None, {"measured_at": "2026-01-01", "kind": "test"})
 

@@ -35,7 +35,7 @@ def test_networks_are_foretold_from_the_rows_alone(measured):
 
 
 def test_of_many_kernels_some_are_kept_with_the_extremes():
-    kernels = [Kernel("Relu", {"bytes": 4 * n, "spans": 1}) for n in range(1, 1001)]
+    kernels = [Kernel("Relu", {"bytes": 4 * n, "spans": 1, "inner": 0}) for n in range(1, 1001)]
     rows = apportion([([kernel], figure(1.0 + n)) for n, kernel in enumerate(kernels)])
     assert len(rows) <= 100 and {kernels[0], kernels[-1]} <= {row.kernel for row in rows}
 

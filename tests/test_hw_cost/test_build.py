@@ -1,9 +1,11 @@
 """Building, resuming, validating and adapting with a plan of a few kernels and lenient rules."""
 
+import math
 import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ import hw_cost.profiling
 import hw_cost.shipped
 from hw_cost.bench import Bench, Measurement, Protocol, TooNoisy
 from hw_cost.build import Plan, build_table
-from hw_cost.correction import fit_correction
+from hw_cost.calibration import fit_correction
+from hw_cost.correction import GROUPS, PARTS, part_sums
 from hw_cost.devices import Device
 from hw_cost.kernels import kernels_of
 from hw_cost.networks import random_networks
@@ -23,8 +26,7 @@ from hw_cost.progress import Progress
 from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes import OnnxRuntime
 from hw_cost.shipped import adapt, nearest_table, table_for
-from hw_cost.table import LatencyTable, group_sums
-from hw_cost.table_format import GROUPS
+from hw_cost.table import LatencyTable
 from hw_cost.validation import compare, validate
 
 from .conftest import make_table
@@ -154,8 +156,9 @@ def measured_by(table, scales, base, n):
     """Networks that take exactly base + scales * sums."""
     pairs = []
     for network in random_networks(n, seed=11):
-        sums = group_sums([table.kernel_cost(kernel) for kernel in kernels_of(network.graph)])
-        pairs.append((network, measurement(1e-3 * (base + sum(scales[group] * sums[group] for group in sums)))))
+        sums = part_sums((kernel, table.kernel_cost(kernel).latency_us) for kernel in kernels_of(network.graph))
+        latency_us = base + sum(scales[group] * us for group, us in zip(PARTS.values(), sums, strict=True))
+        pairs.append((network, measurement(1e-3 * latency_us)))
     return pairs
 
 
@@ -163,14 +166,32 @@ def test_a_correction_finds_a_common_scale():
     table = make_table()
     scales = dict.fromkeys(GROUPS, 1.3)
     correction = fit_correction(table, measured_by(table, scales, 0.0, 18))
-    assert correction.scales == pytest.approx(scales, rel=0.02)
+    assert correction.scales == pytest.approx(dict.fromkeys(PARTS, 1.3), rel=0.02)
     assert correction.spread == pytest.approx(0.01) and correction.networks == 18
 
 
 def test_a_correction_tells_groups_apart():
     table = make_table()
     correction = fit_correction(table, measured_by(table, {**dict.fromkeys(GROUPS, 1.0), "dense": 2.0}, 2.0, 18))
-    assert correction.scales["dense"] > 1.5 > correction.scales["small"]
+    assert correction.scale("row") > 1.4 > correction.scale("others")
+
+
+def test_many_networks_show_what_no_scale_can_tell():
+    table = make_table()
+    plain = measured_by(table, dict.fromkeys(GROUPS, 1.0), 0.0, 120)
+    bends = [0.2 * math.tanh(math.log(figure.median_ms / 0.02)) for _, figure in plain]
+    noise = np.random.default_rng(0).normal(scale=0.01, size=len(plain))
+    crooked = [
+        (network, measurement(figure.median_ms * (1 + bend + off)))
+        for (network, figure), bend, off in zip(plain, bends, noise, strict=True)
+    ]
+    correction = fit_correction(table, crooked[:90])
+    assert correction.experience is not None and correction.spread < 0.04
+    told = replace(table, correction=correction)
+    verdict = compare([(told.predict(network.graph), figure.median_ms) for network, figure in crooked[90:]])
+    without = replace(table, correction=replace(correction, experience=None))
+    scaled = compare([(without.predict(network.graph), figure.median_ms) for network, figure in crooked[90:]])
+    assert verdict["mape"] < 0.7 * scaled["mape"] and verdict["interval_coverage"] >= 0.8
 
 
 def test_two_networks_are_too_few_for_a_correction():

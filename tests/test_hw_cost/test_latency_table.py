@@ -7,10 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hw_cost.correction import GROUPS, Correction
 from hw_cost.graph import BATCH, OpGraph
 from hw_cost.random_onnx import write_onnx
 from hw_cost.table import LatencyTable
-from hw_cost.table_format import GROUPS, Correction, TableError
+from hw_cost.table_format import TableError
 
 from .conftest import make_table, perceptron, row
 

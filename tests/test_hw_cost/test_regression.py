@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hw_cost.regression import QUANTITIES, fit_kernels
 from hw_cost.sizes import SIZE_NAMES
 
-TOGETHER = ("trees", "height", "width", "groups", "window", "taps", "stride")
+TOGETHER = ("trees", "height", "width", "groups", "window", "taps", "stride", "inner")
 """Sizes that no kernel can change alone."""
 TOP = {"rows": 300, "n_in": 5000, "n_out": 2000, "working_set": 10**8, "trees": 500}
 

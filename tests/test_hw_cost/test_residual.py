@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from hw_cost.correction import conformal
+from hw_cost.calibration import conformal
 from hw_cost.quantities import QUANTITIES
 from hw_cost.regression import fit_kernels
-from hw_cost.residual import Residual
+from hw_cost.residual import Residual, _surprise
 
 
 def random_points(n: int, seed: int = 0) -> np.ndarray:
@@ -29,16 +29,21 @@ def test_errors_on_left_out_points_are_those_of_fits_without_them():
     x, y = random_points(30), wave(random_points(30))
     whole = Residual.fit(x, y)
     kept = np.arange(30) != 7
-    kernel = np.exp  # Matern 3/2 by hand
-    distance = np.sqrt(3) * np.linalg.norm(whole.points[:, None] - whole.points[None], axis=2)
-    covariance = (1 + distance) * kernel(-distance)
-    noise = next(
-        n
-        for n in (0.01, 0.03, 0.1, 0.3, 1.0)
-        if np.allclose((covariance + n * np.eye(30)) @ whole.weights, y, atol=1e-6)
-    )
+    distance = np.sqrt(3) * np.linalg.norm(whole.points[:, None] - whole.points[None], axis=2)  # Matern 3/2 by hand
+    covariance = (1 + distance) * np.exp(-distance)
+    noise = float(np.mean((y - covariance @ whole.weights) / whole.weights))  # relative to the variance
+    assert np.allclose((covariance + noise * np.eye(30)) @ whole.weights, y, atol=1e-6)
     inner = covariance[np.ix_(kept, kept)] + noise * np.eye(29)
     assert y[7] - covariance[7, kept] @ np.linalg.solve(inner, y[kept]) == pytest.approx(whole.left_out[7], abs=1e-6)
+
+
+def test_lengths_and_noise_are_those_of_a_gradient_that_is_zero():
+    x, y = random_points(40), wave(random_points(40))
+    logs = np.array([0.3, 0.7, 1.0, 0.2, -2.0])
+    _, gradient = _surprise(logs, x, y)
+    steps = 1e-5 * np.eye(5)
+    slopes = [(_surprise(logs + step, x, y)[0] - _surprise(logs - step, x, y)[0]) / 2e-5 for step in steps]
+    assert gradient == pytest.approx(slopes, rel=1e-4)
 
 
 def test_far_from_all_points_nothing_is_claimed():

@@ -23,8 +23,8 @@ ROOFS = Roofs(peak_flops=1e9, bandwidths=((1e3, 2e9), (1e6, 1e9)), start_us=1.0)
         # 2·100·10·10 = 20,000 FLOPs: 20 µs at the peak; 4·(100 + 2000) = 8,400 bytes: 5 µs
         (row("Gemm", 40.0, rows=100, n_in=10, n_out=10, working_set=400), "compute", 0.5),
         # 2 MB at 1 GB/s
-        (row("Relu", 4000.0, bytes=1_000_000, spans=1), "memory", 0.5),
-        (row("Relu", 2.0, bytes=40, spans=1), "overhead", 0.5),
+        (row("Relu", 4000.0, bytes=1_000_000, spans=1, inner=0), "memory", 0.5),
+        (row("Relu", 2.0, bytes=40, spans=1, inner=0), "overhead", 0.5),
     ],
 )
 def test_what_takes_longest_at_best_bounds_a_kernel(measured, bound, efficiency):

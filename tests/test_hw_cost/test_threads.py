@@ -18,7 +18,7 @@ def test_one_thread_splits_nothing():
 
 
 def test_small_kernels_stay_on_one_thread_and_wake_none():
-    kernels = [CALL, dense(255), trees(80), Kernel("Relu", {"bytes": 4, "spans": 1})]
+    kernels = [CALL, dense(255), trees(80), Kernel("Relu", {"bytes": 4, "spans": 1, "inner": 0})]
     assert threaded(kernels, 2) == kernels
 
 

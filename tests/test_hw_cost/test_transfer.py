@@ -66,10 +66,13 @@ def test_predictions_are_positive_far_outside_the_samples() -> None:
     assert 0 < low[0] < high[0]
 
 
-def test_physical_devices_are_no_proxies() -> None:
-    features = Features.of(world(), n_proxies=3)
-    adapted = adapt_to(features, world()[:8], np.arange(1.0, 9.0))
-    assert adapted.proxy_weights.shape == (4,)
+def test_a_device_that_is_nothing_but_physics_is_taken_for_it() -> None:
+    """The last two of the known devices are physical ones, and the new one is the last."""
+    contributions = world()
+    features = Features.of(contributions, n_machines=3)
+    adapted = adapt_to(features, contributions[:8], 3 * contributions[:8, :, 4].sum(axis=1))
+    assert adapted.proxy_weights.shape == (1 + DEVICES,)
+    assert int(np.argmax(adapted.proxy_weights)) == 1 + 4
     assert adapted.proxy_weights.sum() == pytest.approx(1)
 
 

@@ -7,9 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 from hw_cost import BATCH, Device, Kernel, LatencyTable, OpGraph, Parameter
+from hw_cost.correction import Correction
 from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes import RUNTIMES
-from hw_cost.table_format import Correction, Row
+from hw_cost.table_format import Row
 from metaml.cli import cli
 from metaml.errors import UsageError
 from metaml.latency import open_device

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metaml.history import Cells, history_from_store
+from metaml.history import Cells, history_from_store, history_of_space
+from metaml.space import SPACES
 from metaml.store import RunRecord, Selection, Store, TaskRecord
 from metaml.trial import WORST_ERROR, Trial, configuration_id
 
@@ -102,3 +103,20 @@ def test_following_a_store_is_reading_it_at_once(bursts):
             aligned = followed.errors.reindex(index=fresh.errors.index, columns=fresh.errors.columns)
             np.testing.assert_allclose(aligned, fresh.errors, rtol=1e-12)
             assert followed.errors.shape == fresh.errors.shape
+
+
+def test_results_of_an_older_space_are_remembered_in_the_newer_one(store):
+    """One linear model under both versions: the newer result stands, and older ones fill the holes."""
+    space = SPACES["tabular"]
+    old, other = (
+        {"space": "tabular-1", "family": "linear", "l2": 0.1},
+        {"space": "tabular-1", "family": "linear", "l2": 1.0},
+    )
+    for run, version, results in (("o", "tabular-1", [(old, 0.5), (other, 0.3)]), ("n", space.version, [(old, 0.4)])):
+        store.add_run(RunRecord(run, "t0", version, "roc_auc"))
+        for i, (configuration, error) in enumerate(results):
+            store.add_trial(run, Trial(i, configuration | {"space": version}, "smac", "ok", error=error))
+    history = history_of_space(store, space)
+    names = [configuration_id(space.upgrade(c)) for c in (old, other)]
+    assert history.errors.loc["t0", names].tolist() == [0.4, 0.3]
+    assert set(history.configurations) == set(names)

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metaml.history import upgraded
 from metaml.models import FAMILIES
 from metaml.space import SPACES
 from metaml.trial import configuration_id
+from portfolio import load_default_history
 
 SPACE = SPACES["tabular"]
 
@@ -50,3 +52,23 @@ def test_illegal_configurations_are_told(change):
 def test_missing_hyperparameter_is_illegal():
     mlp = SPACE.default("mlp")
     assert not SPACE.is_legal({key: value for key, value in mlp.items() if key != "width"})
+
+
+def test_the_shipped_history_becomes_points_of_this_space():
+    """Its configurations are of the first space: upgraded ones are legal, distinct and change nothing but their ids."""
+    past = load_default_history()
+    history = upgraded(past, SPACE)
+    assert {c["space"] for c in past.configurations.values()} == {"tabular-1"}
+    assert all(SPACE.is_legal(c) and configuration_id(c) == name for name, c in history.configurations.items())
+    assert history.errors.to_numpy(dtype=float).tobytes() == past.errors.to_numpy(dtype=float).tobytes()
+    assert history.errors.shape[1] == len(history.configurations) == len(past.configurations)
+
+
+def test_an_upgrade_adds_neutral_values_and_refuses_strangers():
+    mlp = next(c for c in load_default_history().configurations.values() if c["family"] == "mlp")
+    new = SPACE.upgrade(mlp)
+    assert {key: new[key] for key in mlp if key != "space"} == {key: mlp[key] for key in mlp if key != "space"}
+    assert new["optimiser"] == "adamw" and SPACE.upgrade(new) == new
+    for stranger in (mlp | {"space": "tabular-0"}, mlp | {"family": "svm"}):
+        with pytest.raises(ValueError, match="must be of space tabular-1, tabular-2"):
+            SPACE.upgrade(stranger)

@@ -31,6 +31,8 @@ trials = st.builds(
     n_parameters=st.one_of(st.none(), st.integers(0, 2**62)),
     message=texts,
     started=texts,
+    epochs=st.one_of(st.none(), st.integers(1, 1000)),
+    curve=st.sampled_from([(), ((1, 0.5),), ((3, 0.25), (6, 1e-6))]),
 )
 
 

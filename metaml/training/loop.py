@@ -1,0 +1,204 @@
+"""The torch loop: one training of one network, that can stop after any epoch and go on."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from metaml.models import NetworkShape, TorchFamily
+from metaml.models.torch_family import Batch
+from metaml.training.averaging import ExponentialAverage
+from metaml.training.deadline import Foresight
+from metaml.training.losses import prediction_of, training_loss, validation_loss
+from metaml.training.model import DivergedError, Rows
+from metaml.training.optimisers import Stepper
+from metaml.training.parameters import FlatParameters
+from metaml.training.schedules import SCHEDULES
+from metaml.training.stopping import BestEpoch
+from metaml.trial import Configuration
+
+MIN_STEPS_PER_EPOCH = 10
+"""Batches are made smaller on small tables, so that an epoch has this many steps."""
+CURVE_POINTS = 8
+"""A learning curve has about so many points; one for each epoch when the best epoch is looked for."""
+
+
+class Training:
+    """A network in training. All rows stay on the device; an epoch is one permutation of them, a batch a slice.
+
+    Args:
+        family: kind of network.
+        config: its hyperparameters, and those of `metaml.models.torch_family.optimiser_space`.
+        shape: what the network sees.
+        train: training rows.
+        seed: fixes initial weights, the order of the rows, dropout and augmentation.
+        validation: rows that the learning curve is of.
+    """
+
+    def __init__(
+        self,
+        family: TorchFamily,
+        config: Configuration,
+        shape: NetworkShape,
+        train: Rows,
+        *,
+        seed: int,
+        validation: Rows | None = None,
+    ) -> None:
+        self.family, self.config, self.shape = family, config, shape
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._generator = torch.Generator(self._device).manual_seed(seed)
+        self._random: list[Tensor] = []
+        with self._random_state(seed):
+            self._module = family.build(config, shape).to(self._device)
+        self._train = self._tensors(train)
+        self._validation = None if validation is None else self._tensors(validation)
+        n = len(train.features)
+        self._batch_size = min(config["batch_size"], max(1, n // MIN_STEPS_PER_EPOCH))
+        self.n_epochs: int = config["epochs"]
+        self.n_steps = math.ceil(n / self._batch_size) * self.n_epochs
+        self._set_up()
+        self.epoch = self.step = 0
+        self.curve: list[tuple[int, float]] = []
+        """(epochs so far, validation loss)."""
+
+    def _set_up(self) -> None:
+        config = self.config
+        self._parameters = FlatParameters(self._module, self.family.decayed(self._module))
+        self._stepper = Stepper(
+            config["optimiser"],
+            self._parameters,
+            rate=config["learning_rate"],
+            decay=config["weight_decay"],
+            clip=config["gradient_clipping"] == "norm",
+        )
+        self._schedule = SCHEDULES[config["schedule"]]
+        self._augment = self.family.augment(config, self.shape)
+        is_averaged, is_best = config["averaging"] == "exponential", config["early_stopping"] == "best_epoch"
+        self._average = ExponentialAverage(self._parameters.vector, self.n_steps) if is_averaged else None
+        self._best = BestEpoch(self.n_epochs) if is_best and self._validation is not None else None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do: all epochs are done, or the best one is long past."""
+        return self.epoch >= self.n_epochs or (self._best is not None and self._best.is_past(self.epoch))
+
+    def run(self, until: int, *, seconds: float) -> None:
+        """Train until so many epochs are done in all.
+
+        Raises:
+            TimeoutError: it would take longer than `seconds`; raised as soon as that is foreseen.
+            DivergedError: the loss is no longer finite.
+        """
+        watch, last = Foresight(seconds, step=self.step), min(until, self.n_epochs)
+        last_step = last * self.n_steps // self.n_epochs
+        with self._random_state():
+            while self.epoch < last and not self.is_over:
+                self._run_epoch(watch, last_step)
+                self._look()
+
+    def result(self) -> tuple[nn.Module, int]:
+        """Return the network with the weights that count, and the number of epochs after which they were taken."""
+        module = self._evaluated()
+        if self._best is None or self._best.weights is None:
+            return module, self.epoch
+        module.load_state_dict(self._best.weights)
+        return module, self._best.epoch
+
+    def _run_epoch(self, watch: Foresight, last_step: int) -> None:
+        order = torch.randperm(len(self._train.target)).to(self._device)
+        inputs = [torch.split(array[order], self._batch_size) for array in self._train.inputs]
+        targets = torch.split(self._train.target[order], self._batch_size)
+        total = torch.zeros((), device=self._device)
+        self._module.train()
+        for i, target in enumerate(targets):
+            total += self._run_step(Batch(tuple(parts[i] for parts in inputs), target))
+            watch.check(self.step, last_step)
+        self.epoch += 1
+        if not math.isfinite(total.item()):
+            raise DivergedError(f"the loss became {total.item()} in step {self.step} of {self.n_steps}")
+
+    def _run_step(self, batch: Batch) -> Tensor:
+        if self._augment is not None:
+            batch = self._augment(batch, self._generator)
+        smoothing = self.config["label_smoothing"]
+        scores = self._module(*batch.inputs)
+        loss = training_loss(scores, batch.target, is_regression=self.shape.is_regression, smoothing=smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._stepper.step(self._schedule(self.step, self.n_steps))
+        if self._average is not None:
+            self._average.update(self._parameters.vector, self.step)
+        self.step += 1
+        return loss.detach()
+
+    def _look(self) -> None:
+        """Add a point to the learning curve when it is time for one, and remember the best epoch."""
+        every = 1 if self._best is not None else math.ceil(self.n_epochs / CURVE_POINTS)
+        if self._validation is None or (self.epoch % every and self.epoch != self.n_epochs):
+            return
+        self.curve.append((self.epoch, self.validation_loss()))
+        if self._best is not None:
+            self._best.see(*self.curve[-1], self._evaluated())
+
+    def validation_loss(self) -> float:
+        """Return the mean log loss or the mean squared error on the validation rows.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if self._validation is None:
+            raise ValueError("a validation loss needs validation rows, however: there are none")
+        is_regression, target = self.shape.is_regression, self._validation.target
+        n_rows = self.family.predict_rows
+        prediction = predict(self._evaluated(), self._validation.inputs, is_regression=is_regression, n_rows=n_rows)
+        return validation_loss(prediction, target, is_regression=is_regression)
+
+    def _evaluated(self) -> nn.Module:
+        """Return the network that would be used now: with averaged weights, if there are."""
+        if self._average is None:
+            return self._module
+        module = copy.deepcopy(self._module)
+        averaged = FlatParameters(module, self.family.decayed(module))
+        averaged.vector.data.copy_(self._average.vector)
+        return module
+
+    def _tensors(self, rows: Rows) -> Batch:
+        y = rows.y.astype(np.float32) if rows.y.dtype.kind == "f" else rows.y
+        arrays = (torch.from_numpy(array).to(self._device) for array in rows.features.arrays)
+        return Batch(tuple(arrays), torch.from_numpy(y).to(self._device))
+
+    @contextmanager
+    def _random_state(self, seed: int | None = None) -> Iterator[None]:
+        """Use this training's own stream of random numbers, begun anew with a seed; the caller's is untouched."""
+        with torch.random.fork_rng():
+            if seed is None:
+                self._set_random_state(self._random)
+            else:
+                torch.manual_seed(seed)
+            yield
+            self._random = self._get_random_state()
+
+    def _get_random_state(self) -> list[Tensor]:
+        return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if self._device.type == "cuda" else [])]
+
+    def _set_random_state(self, states: list[Tensor]) -> None:
+        torch.set_rng_state(states[0])
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state_all(states[1:])
+
+
+def predict(module: nn.Module, inputs: tuple[Tensor, ...], *, is_regression: bool, n_rows: int) -> Tensor:
+    """Return class probabilities ``(n, k)`` or values ``(n,)``, `n_rows` rows at a time; the module is in eval mode."""
+    was_training = module.training
+    module.eval()
+    with torch.inference_mode():
+        parts = zip(*(torch.split(array, n_rows) for array in inputs), strict=True)
+        prediction = torch.cat([prediction_of(module(*part), is_regression=is_regression) for part in parts])
+    module.train(was_training)
+    return prediction
