@@ -248,7 +248,7 @@ class TestAcceptance:
 
 class TestInt8:
     def test_size_and_agreement(self, evaluator):
-        pipeline = evaluator.refit(SPACE.default("mlp") | {"width": 256, "epochs": 6}, seconds=60)
+        pipeline = evaluator.refit(SPACE.default("mlp") | {"width": 256, "epochs": 16}, seconds=60)
         plain = to_onnx(pipeline, evaluator.task).SerializeToString()
         small = to_int8(plain, evaluator.task.inputs)
         assert len(small) <= 0.35 * len(plain)
