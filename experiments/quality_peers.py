@@ -62,8 +62,9 @@ def fit_flaml(train: pd.DataFrame, request: dict[str, Any]) -> Fitted:
         seed=0,
         verbose=0,
     )
-    predict = model.predict if request["type"] == "regression" else model.predict_proba
-    return predict, list(getattr(model, "classes_", None) or []), str(model.best_estimator)
+    if request["type"] == "regression":
+        return model.predict, [], str(model.best_estimator)
+    return model.predict_proba, list(model.classes_), str(model.best_estimator)
 
 
 def fit_autogluon(train: pd.DataFrame, request: dict[str, Any], presets: str = "medium_quality") -> Fitted:

@@ -25,8 +25,10 @@ TEST_SHARE = 0.25
 def choose(entries: list[TaskEntry], known: Collection[str], *, seed: int = 0) -> list[TaskEntry]:
     """Draw the tables of the experiment.
 
-    The manifest is sorted by name and shuffled by `seed`; then each stratum takes the first tables, at most one of each
-    family of near-duplicates, and none of a family that the default history knows.
+    Families are left out, not tables: the rows that a search learns from are a part of a table, with a fingerprint of
+    its own, so that no search could tell by itself that it knows the table. The manifest is sorted by name and shuffled
+    by `seed`; then each stratum takes the first tables, at most one of each family of near-duplicates, and none of a
+    family that the default history knows.
 
     Args:
         entries: the manifest.
@@ -35,11 +37,13 @@ def choose(entries: list[TaskEntry], known: Collection[str], *, seed: int = 0) -
     """
     by_name = sorted(entries, key=lambda entry: entry.name)
     drawn = [by_name[i] for i in np.random.default_rng(seed).permutation(len(by_name))]
-    unknown = [entry for entry in drawn if entry.family not in known]
-    one_each = list({entry.family: entry for entry in reversed(unknown)}.values())[::-1]
+    one_each = dict[str, TaskEntry]()
+    for entry in drawn:
+        if entry.family not in known:
+            one_each.setdefault(entry.family, entry)
     chosen: list[TaskEntry] = []
     for is_large, kind, n in STRATA:
-        of_stratum = [entry for entry in one_each if (entry.rows >= LARGE, entry.type) == (is_large, kind)]
+        of_stratum = [entry for entry in one_each.values() if (entry.rows >= LARGE, entry.type) == (is_large, kind)]
         chosen += of_stratum[:n]
     return chosen
 

@@ -30,6 +30,7 @@ from experiments.quality_tables import DATA, Parts, choose, split
 from metaml import Predictor, search
 from metaml.collect import TaskEntry, read_manifest
 from metaml.data import load_task
+from metaml.latency import open_device
 from metaml.metrics import constant_prediction, evaluate_prediction, metric_for, normalised_error
 from portfolio import load_default_history
 
@@ -249,6 +250,7 @@ def main(
     groups = load_default_history().groups
     entries = choose(read_manifest(data), set() if groups is None else set(groups))[:n]
     with on_cores(cores):
+        open_device(device)  # a machine's first search measures it, once
         results = run(entries, names, setting, out)
     text = page([result for result in results if result.system in names], names[0], about(setting, entries))
     click.echo(text)

@@ -16,7 +16,7 @@ from metaml.models.stored_rows import CLIP, StoredRows, code_width
 
 MOST_NUMBERS = 4_000_000
 """Numbers in all stored rows together: fewer rows are kept of wide tables."""
-SHARPNESS_STEPS = [0.0, 1.0, 2.0, 4.0, 8.0]
+SHARPNESS_STEPS = [0.0, 1.0, 2.0, 4.0, 8.0, 16.0]
 
 
 class KNN(EstimatorFamily):
@@ -30,7 +30,7 @@ class KNN(EstimatorFamily):
         space = ConfigurationSpace()
         space.add(
             Integer("n_neighbors", (1, 64), default=16, log=True),
-            OrdinalHyperparameter("sharpness", SHARPNESS_STEPS, default_value=2.0),
+            OrdinalHyperparameter("sharpness", SHARPNESS_STEPS, default_value=4.0),
             Integer("max_rows", (128, 8192), default=4096, log=True),
             Float("relevance", (0.0, 2.0), default=1.0),
         )
