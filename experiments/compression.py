@@ -1,18 +1,20 @@
 """What compression does to networks on tables: size, agreement, validation error, and measured latency.
 
-``python -m experiments.compression phoneme satimage …`` trains an mlp (3 × 512) and a resnet (2 blocks, 256 wide) on
-three quarters of each table, makes each smaller in every way, and prints for each what became of it on the other
-quarter. Latencies are of one row and of 32, by onnxruntime on one thread; each ratio is of two files that were
-measured in turn, three times, and the median counts.
+``python -m experiments.compression make FOLDER phoneme satimage …`` trains an mlp (3 × 512) and a resnet (2 blocks, 256
+wide) on three quarters of each table, makes each smaller in every way, and writes the files with what became of them on
+the other quarter. ``python -m experiments.compression measure FOLDER``, on a machine that does nothing else, measures
+one row and 32 by onnxruntime on one thread: each ratio is of two files that were measured in turn, three times, and
+the median counts. It prints all as a table.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,10 +99,6 @@ class Bench:
         n = pipeline.model.export().graph.n_parameters
         return Model(how, to_onnx(pipeline, self.task).SerializeToString(), n)
 
-    def predict(self, model: Model) -> np.ndarray:
-        """What a file says of the validation rows."""
-        return run_model(model.content, self.valid)
-
 
 def latency_ratio(plain: Path, other: Path, rows: RawInputs, batch: int) -> float:
     """Return measured latency of a file as a share of another's."""
@@ -114,47 +112,73 @@ def latency_ratio(plain: Path, other: Path, rows: RawInputs, batch: int) -> floa
 def _measure(path: Path, rows: RawInputs, batch: int) -> float:
     n = 32 * batch
     feeds = {name: np.resize(array[:n], (n, *array.shape[1:])) for name, array in rows.items() if array.size}
-    return measure_latency(path, batch=batch, time_limit_s=0.4, feeds=feeds, bound_when_noisy=True).median_ms
+    return measure_latency(path, batch=batch, time_limit_s=0.25, feeds=feeds, bound_when_noisy=True).median_ms
 
 
-def report(bench: Bench, config: Configuration) -> list[str]:
-    """Return a line for each model."""
-    lines: list[str] = []
-    files: list[tuple[Path, bytes, np.ndarray]] = []
-    with TemporaryDirectory() as folder:
-        for model in bench.models(config):
-            path = Path(folder) / f"{len(lines)}.onnx"
-            path.write_bytes(model.content)
-            said = bench.predict(model)
-            files.append((path, model.content, said))
-            first, plain, reference = files[0]
-            error = bench.judge.error([said[:, 0] if said.shape[1] == 1 else said])
-            same = f"{100 * agreement(reference, said):6.1f}" if bench.task.n_outputs > 1 else "     -"
-            ratios = [1.0 if path == first else latency_ratio(first, path, bench.valid, batch) for batch in BATCHES]
-            lines.append(
-                f"| {bench.task.name} | {config['family']} | {model.how} | {model.n_parameters:,} | "
-                f"{len(model.content) / len(plain):.3f} | {same} | {error:.4f} | "
-                f"{ratios[0]:.2f} | {ratios[1]:.2f} |"
-            )
-    return lines
+def make(bench: Bench, network: str, folder: Path) -> None:
+    """Write the files of a network and what became of each; what is there already stays."""
+    record = folder / f"{bench.task.name}-{network}.json"
+    if record.exists():
+        return
+    rows: list[dict[str, Any]] = []
+    reference: np.ndarray | None = None
+    for model in bench.models(NETWORKS[network]):
+        path = folder / f"{record.stem}-{len(rows)}.onnx"
+        path.write_bytes(model.content)
+        said = run_model(model.content, bench.valid)
+        reference = said if reference is None else reference
+        rows.append(
+            {
+                "how": model.how,
+                "file": path.name,
+                "parameters": model.n_parameters,
+                "bytes": len(model.content),
+                "same": agreement(reference, said) if bench.task.n_outputs > 1 else None,
+                "error": bench.judge.error([said[:, 0] if said.shape[1] == 1 else said]),
+            }
+        )
+    record.write_text(json.dumps({"table": bench.task.name, "network": network, "rows": rows}))
+
+
+def measure(folder: Path) -> Iterator[str]:
+    """Measure all files of a folder; lines of a table in Markdown."""
+    columns = ["table", "network", "made smaller by", "parameters", "bytes", "same class, %", "error"]
+    columns += [f"latency, {batch} rows" for batch in BATCHES]
+    yield f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
+    for record in sorted(folder.glob("*.json")):
+        content = json.loads(record.read_text())
+        plain = content["rows"][0]
+        inputs = load(content["table"]).inputs
+        for row in content["rows"]:
+            files = [folder / plain["file"], folder / row["file"]]
+            ratios = [latency_ratio(*files, inputs, batch) if row is not plain else 1.0 for batch in BATCHES]
+            cells = [content["table"], content["network"], row["how"], f"{row['parameters']:,}"]
+            cells += [
+                f"{row['bytes'] / plain['bytes']:.3f}",
+                "-" if row["same"] is None else f"{100 * row['same']:.1f}",
+            ]
+            cells += [f"{row['error']:.4f}", *(f"{ratio:.2f}" for ratio in ratios)]
+            yield f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
-    """Print a table in Markdown."""
+    """Make the files, or measure them."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("step", choices=["make", "measure"])
+    parser.add_argument("folder", type=Path)
     parser.add_argument("tables", nargs="*", default=TABLES)
-    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    if arguments.step == "measure":
+        for line in measure(arguments.folder):
+            print(line, flush=True)
+        return
+    arguments.folder.mkdir(parents=True, exist_ok=True)
     table = open_device("cpu").table
-    print(
-        "| table | network | made smaller by | parameters | bytes | same class, % | error | latency, 1 row | 32 rows |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
     for name in arguments.tables:
         bench = Bench(load(name), table)
-        for network in arguments.networks:
-            print("\n".join(report(bench, NETWORKS[network])), flush=True)
+        for network in NETWORKS:
+            make(bench, network, arguments.folder)
 
 
 if __name__ == "__main__":

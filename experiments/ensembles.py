@@ -26,7 +26,7 @@ from experiments.bootstrap import mean_interval
 from metaml.collect import read_manifest
 from metaml.data import Split, TableTask, Task, load_task, make_splits
 from metaml.delivery import finalists
-from metaml.ensembles import Choice, Judge, average, choose
+from metaml.ensembles import MAX_CANDIDATES, Choice, Judge, average, choose
 from metaml.evaluation import Evaluator, take_rows
 from metaml.metrics import metric_for
 from metaml.predictions import FoldPredictions, read_predictions
@@ -86,8 +86,9 @@ def run(name: str, *, trials: int, seed: int) -> dict[str, Any]:
         )
         ranked = trials_of(result)
         stored = _stored(RunFolder.open(result.folder), ranked, splits, inner)
+    few = dict(list(stored.items())[:MAX_CANDIDATES])
     judge = Judge(metric, tuple(inner.y[split.valid] for split in splits), inner.n_outputs)
-    choices = {n: choose(judge, stored, max_members=n, seconds=1e9) for n in MEMBERS}
+    choices = {n: choose(judge, few, max_members=n, seconds=1e9) for n in MEMBERS}
     wanted = {ranked[0].number, *(number for choice in choices.values() if choice for number in choice.weights)}
     tested = _tested(task, inner, outer, [trial for trial in ranked if trial.number in wanted], seed)
     outside = Judge(metric, (task.y[outer.valid],), task.n_outputs)

@@ -141,8 +141,8 @@ class Finisher:
         ensemble = self._membership.choose(ranked, seconds_left() - kept_back)
         if ensemble is None:
             return None
-        by_number = {trial.number: trial for trial in ranked}
-        parts = self._refitter.get([by_number[number] for number in ensemble.weights], seconds_left() - kept_back)
+        best_first = [trial for trial in ranked if trial.number in ensemble.weights]
+        parts = self._refitter.get(best_first, seconds_left() - kept_back)
         here = {part.trial.number for part in parts}
         left = ensemble if len(here) == len(ensemble.weights) else self._membership.without(ensemble, ranked, here)
         if left is None:

@@ -102,7 +102,7 @@ def choose(
 
     Args:
         judge: knows the validation rows.
-        predictions: trial number -> its predictions, best trial first.
+        predictions: trial number -> its predictions.
         max_members: at most this many different trials.
         allowed: whether trials may be members together.
         seconds: time for all of this; the selection ends early when it is up.
@@ -111,12 +111,11 @@ def choose(
         None when no single trial is allowed.
     """
     ends = time.monotonic() + seconds
-    few = dict(list(predictions.items())[:MAX_CANDIDATES])
     thinned = _thinned(judge.truths)
     halves = _halves([y[rows] for y, rows in zip(judge.truths, thinned, strict=True)])
     views = [thinned, *([rows[part] for rows, part in zip(thinned, half, strict=True)] for half in halves)]
     judges = [judge.rows(view) for view in views]
-    seen = [{n: _take(folds, view) for n, folds in few.items()} for view in views]
+    seen = [{n: _take(folds, view) for n, folds in predictions.items()} for view in views]
     picks = [
         _select(j, p, max_members=max_members, allowed=allowed, ends=ends) for j, p in zip(judges, seen, strict=True)
     ]
@@ -128,7 +127,7 @@ def choose(
         if picks[own]
     ]
     weights = _weights(picks[0])
-    return Choice(weights, judge.error(average(few, weights)), float(np.mean(gains)) if gains else 0.0)
+    return Choice(weights, judge.error(average(predictions, weights)), float(np.mean(gains)) if gains else 0.0)
 
 
 def _select(

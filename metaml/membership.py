@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from metaml.ensembles import Choice, Judge, average, choose
+from metaml.ensembles import MAX_CANDIDATES, Choice, Judge, average, choose
 from metaml.predictions import FoldPredictions, read_predictions
 from metaml.refits import refit_seconds
 from metaml.run_folder import RunFolder
@@ -55,7 +55,7 @@ class Membership:
             seconds: time for choosing and for training all members again.
         """
         by_number = {trial.number: trial for trial in trials}
-        predictions = self._predictions(trials)
+        predictions = self._predictions(trials[:MAX_CANDIDATES])
         if len(predictions) < 2:
             return None
         choosing = CHOOSING_SHARE * seconds

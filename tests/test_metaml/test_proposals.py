@@ -77,7 +77,7 @@ def test_a_score_of_untrained_networks_chooses_every_second_one_among_the_fast()
     def promise(configuration):
         return configuration["width"]
 
-    latency = LatencyLimit(lambda c: (c["width"] if "width" in c else 1.0,) * 2, 200.0)
+    latency = LatencyLimit(lambda c: (c.get("width", 1.0),) * 2, 200.0)
     space, starter = SPACES["tabular"], WARM_STARTERS["cold"](seed=0).fit(History.empty())
     made = Proposer(starter, History.empty(), None, space, latency, promise=promise)
     trials = run(made, len(space.families) + 6)
