@@ -150,8 +150,9 @@ def measure(folder: Path) -> Iterator[str]:
         plain = content["rows"][0]
         inputs = load(content["table"]).inputs
         for row in content["rows"]:
-            files = [folder / plain["file"], folder / row["file"]]
-            ratios = [latency_ratio(*files, inputs, batch) if row is not plain else 1.0 for batch in BATCHES]
+            pair = folder / plain["file"], folder / row["file"]
+            ratios = [latency_ratio(*pair, inputs, batch) if row is not plain else 1.0 for batch in BATCHES]
+            same = "-" if row["same"] is None else f"{100 * row['same']:.1f}"
             cells = [content["table"], content["network"], row["how"], f"{row['parameters']:,}"]
             cells += [
                 f"{row['bytes'] / plain['bytes']:.3f}",
