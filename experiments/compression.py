@@ -154,10 +154,7 @@ def measure(folder: Path) -> Iterator[str]:
             ratios = [latency_ratio(*pair, inputs, batch) if row is not plain else 1.0 for batch in BATCHES]
             same = "-" if row["same"] is None else f"{100 * row['same']:.1f}"
             cells = [content["table"], content["network"], row["how"], f"{row['parameters']:,}"]
-            cells += [
-                f"{row['bytes'] / plain['bytes']:.3f}",
-                "-" if row["same"] is None else f"{100 * row['same']:.1f}",
-            ]
+            cells += [f"{row['bytes'] / plain['bytes']:.3f}", same]
             cells += [f"{row['error']:.4f}", *(f"{ratio:.2f}" for ratio in ratios)]
             yield f"| {' | '.join(cells)} |"
 
