@@ -2,8 +2,9 @@
 
 Other load on a machine only ever adds time, and it comes and goes in phases that are longer than a block. A reference
 of fixed cost, read before and after every block, tells the phases apart. A block counts only when both readings lie
-near the fastest ones seen, or among the fastest quarter: the choice looks at the reference alone, never at the figure
-itself, so it does not favour lucky blocks. The figure is the median over quiet blocks of the median call of a block.
+near the fastest ones seen, or among the fastest quarter, and when the system did not take the processor away from it
+(involuntary context switches): the choice looks at the reference and the system alone, never at the figure itself, so
+it does not favour lucky blocks. The figure is the median over quiet blocks of the median call of a block.
 When quiet blocks are too few or disagree, there is no figure but an error.
 """
 
@@ -16,7 +17,17 @@ from typing import Any
 
 import numpy as np
 
+try:
+    import resource
+except ImportError:  # of systems that are no Unix
+    resource = None  # type: ignore[assignment]
+
 Call = Callable[[], object]
+
+
+def involuntary_switches() -> int:
+    """Times that the system took the processor away from this process; 0 where it does not tell."""
+    return 0 if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 class TooNoisy(RuntimeError):  # noqa: N818 (the name says what the machine was)
@@ -41,6 +52,8 @@ class Protocol:
     """When less than a quarter of the readings is, the lowest quarter is, but never one this share above the floor."""
     max_cv: float = 0.2
     """Refuse a figure whose quiet blocks vary more than this."""
+    switch_s: float = 0.05
+    """Seconds in which a quiet system may take the processor away once, for its own work."""
     patience: int = 10
     """Readings to wait for a quiet phase before a block is skipped."""
 
@@ -76,6 +89,8 @@ class _Block:
     calls: int
     before: int
     """Position of the reading before it; the next one came after it."""
+    undisturbed: bool = True
+    """False when the processor was taken away more often than the protocol allows."""
 
 
 class Bench:
@@ -90,6 +105,7 @@ class Bench:
         protocol: Protocol | None = None,
         *,
         clock: Callable[[], float] = time.perf_counter,
+        switches: Callable[[], int] = involuntary_switches,
         seed: int = 0,
         floor_s: float | None = None,
     ) -> None:
@@ -99,11 +115,12 @@ class Bench:
             reference: call of fixed cost, some 10 microseconds.
             protocol: rules.
             clock: monotonic time in seconds.
+            switches: how often the system took the processor away so far.
             seed: of the random order and of the bootstrap.
             floor_s: floor of the same reference known from earlier, seconds.
         """
         self.protocol = protocol or Protocol()
-        self._reference, self._clock = reference, clock
+        self._reference, self._clock, self._switches = reference, clock, switches
         self._random = np.random.default_rng(seed)
         self._readings: list[float] = []
         self._known_floor = floor_s
@@ -177,7 +194,7 @@ class Bench:
         kept = [
             (block.median, block.p10, block.calls)
             for block in self._blocks.get(key, ())
-            if max(self._readings[block.before : block.before + 2]) <= limit
+            if block.undisturbed and max(self._readings[block.before : block.before + 2]) <= limit
         ]
         return np.array(kept).reshape(-1, 3)
 
@@ -267,9 +284,11 @@ class Bench:
     def _block(self, call: Call, n_calls: int) -> _Block:
         before = len(self._readings) - 1
         call()  # the caches still hold other models
+        switches = self._switches()
         times = [self._time(call) for _ in range(n_calls)]
+        undisturbed = self._switches() - switches <= sum(times) / self.protocol.switch_s
         self._read()
-        return _Block(float(np.median(times)), float(np.percentile(times, 10)), n_calls, before)
+        return _Block(float(np.median(times)), float(np.percentile(times, 10)), n_calls, before, undisturbed)
 
     def _warm_up(self, call: Call, window: int = 5, max_windows: int = 20, max_s: float = 0.3) -> int:
         """Call until the median of a window of calls stops falling; return the calls that fill a block."""

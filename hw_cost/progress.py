@@ -9,7 +9,7 @@ from pathlib import Path
 from hw_cost.bench import Measurement
 from hw_cost.devices import Device
 from hw_cost.table import LatencyTable
-from hw_cost.table_format import Row
+from hw_cost.table_format import UNFINISHED, Row
 
 Report = Callable[[str, int, int], None]
 """Told what is going on, how much of it is done, and how much there is."""
@@ -63,10 +63,10 @@ class Progress:
         Args:
             seconds: time spent in this sitting.
         """
-        if self.file is None or not self.rows:
+        if self.file is None or not (self.rows or self.figures):
             return
         figures = {name: asdict(figure) for name, figure in self.figures.items()}
-        kept = {"kind": "unfinished", "networks": figures, "seconds": self.seconds + seconds}
+        kept = {"kind": UNFINISHED, "networks": figures, "seconds": self.seconds + seconds}
         beside = self.file.with_suffix(".new")
         LatencyTable(
             self.device, tuple(self.rows.values()), reference_us=self.reference_us or 0.0, provenance=kept

@@ -31,6 +31,8 @@ ENOUGH = 24
 LEAST_SPREAD = 0.02
 ENOUGH_ALONE = 12
 """Dense kernels on one row without which they are not told from those on several."""
+OUTLIER, REWEIGHTINGS = 0.2, 4
+"""Relative error from which on a kernel counts less, and how often that is looked at again."""
 BETTER = 0.95
 """Share of the sum's error that a residual must get below."""
 
@@ -113,9 +115,15 @@ def fit_kernels(kind: str, sizes: Sequence[Sizes], latencies_us: np.ndarray, *, 
 
 
 def _relative_nnls(quantities: np.ndarray, latencies: np.ndarray) -> np.ndarray:
-    """Minimise the sum of squared relative errors over non-negative weights; the constant stays above 0."""
+    """Minimise relative errors over non-negative weights, great ones less than by their square (Huber 1964, p. 74).
+
+    The constant stays above 0.
+    """
     scale = np.maximum(quantities.max(axis=0), 1e-12)
-    weights, _ = nnls(quantities / scale / latencies[:, None], np.ones(len(latencies)), maxiter=100 * len(scale))
+    design, trust = quantities / scale / latencies[:, None], np.ones(len(latencies))
+    for _ in range(REWEIGHTINGS):
+        weights, _ = nnls(design * trust[:, None], trust, maxiter=100 * len(scale))
+        trust = np.sqrt(np.minimum(1, OUTLIER / np.maximum(np.abs(design @ weights - 1), 1e-9)))
     weights = weights / scale
     weights[0] = max(weights[0], 1e-3 * float(latencies.min()))
     return np.asarray(weights)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ class LatencyTable:
         write_document(path, {field.name: getattr(self, field.name) for field in fields(self)})
 
     def predict(self, network: OpGraph | OnnxModel, batch: int = 1) -> Cost:
-        """Predict the latency of a call with `batch` rows.
+        """Predict the latency of a call with `batch` rows; of a graph it is never below that of a single row.
 
         Args:
             network: a graph, or an ONNX model; the device's runtime tells which kernels it executes.
@@ -99,8 +99,12 @@ class LatencyTable:
         """
         if batch < 1:
             raise ValueError(f"batch must be at least 1, got {batch}")
-        kernels = self.runtime.kernels(network, batch)
-        return self.compose([self.kernel_cost(kernel) for kernel in kernels], batch)
+        cost = self.compose([self.kernel_cost(kernel) for kernel in self.runtime.kernels(network, batch)], batch)
+        if batch == 1 or not isinstance(network, OpGraph):
+            return cost
+        raised = max(1.0, self.predict(network).latency_ms / cost.latency_ms)
+        low_ms, high_ms = raised * cost.low_ms, raised * cost.high_ms
+        return replace(cost, latency_ms=raised * cost.latency_ms, low_ms=low_ms, high_ms=high_ms)
 
     def compose(self, costs: list[KernelCost], batch: int = 1) -> Cost:
         """Add kernels up and correct the sum.

@@ -18,6 +18,8 @@ from hw_cost.sizes import ADDED_SIZES, SIZE_NAMES
 from hw_cost.table_checks import of_another_unit
 
 FORMAT, SCHEMA_VERSION = "metaml latency table", 2
+UNFINISHED = "unfinished"
+"""Kind, in the provenance, of what a build has measured so far; there may be no kernels yet."""
 LARGEST = 1e18
 """No number of a table is as large as this."""
 UNITS = {"latency": "us", "working_set": "bytes", "bytes": "bytes"}
@@ -83,10 +85,12 @@ def read_document(path: str | Path) -> dict[str, Any]:
         )
     if document.get("units") != UNITS:
         raise TableError(f"{path} must have units {UNITS}, got {document.get('units')}")
+    told = document.get("provenance")
+    is_unfinished = isinstance(told, dict) and told.get("kind") == UNFINISHED
     try:
         fields_read = {
             "device": _read_device(path, document["device"]),
-            "rows": _read_rows(path, document["kernels"]),
+            "rows": _read_rows(path, document["kernels"], may_be_empty=is_unfinished),
             "correction": _read_correction(path, document["correction"]),
             "reference_us": document["reference_us"],
             "certificate": document["certificate"],
@@ -127,8 +131,8 @@ def _read_device(path: str | Path, value: Any) -> Device:
     return device
 
 
-def _read_rows(path: str | Path, values: Any) -> tuple[Row, ...]:
-    if not isinstance(values, list) or not values:
+def _read_rows(path: str | Path, values: Any, *, may_be_empty: bool) -> tuple[Row, ...]:
+    if not isinstance(values, list) or not (values or may_be_empty):
         raise TableError(f"{path}: 'kernels' must be a list with at least one row")
     rows, seen = [], dict[str, int]()
     for position, value in enumerate(values, start=1):

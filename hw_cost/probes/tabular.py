@@ -196,8 +196,9 @@ def _dense_rows(activation: str | None, seed: int) -> Iterator[Probe]:
 
 
 def _small(make: Callable[[int, int], Probe], seed: int) -> Iterator[Probe]:
-    """Yield an operation on one wide row, on one row and on several in turn."""
+    """Yield an operation on one wide row and on many of them, then on one row and on several in turn."""
     yield make(4096, 1)
+    yield make(4096, 256)
     for k, (width, rows) in enumerate(spread((4, 1024), (0.6, 256), seed=seed)):
         yield make(width, max(1, rows if k % 2 else 1))
         if k % 4 == 3:

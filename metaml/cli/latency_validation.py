@@ -11,7 +11,7 @@ from hw_cost.build import networks_for
 from hw_cost.random_onnx import write_onnx
 from hw_cost.validation import compare, measured_pairs
 
-N_NETWORKS, VALIDATION_SEED = 84, 1_000_003
+N_NETWORKS, VALIDATION_SEED = 168, 1_000_003
 """Networks of a validation, and the seed of the first: those of a build are others."""
 
 
@@ -24,7 +24,8 @@ def run_validation(
         What `hw_cost.validation.compare` says of ``all``, and of ``batch 1`` and so on where there are several.
     """
     by_batch: dict[int, list[Any]] = {batch: list(models) for batch in batches or (1,)} if models else {}
-    for network in networks_for(table.runtime, 0 if models else N_NETWORKS, seed=VALIDATION_SEED + seed):
+    n, own = 0 if models else N_NETWORKS, table.device.batches
+    for network in networks_for(table.runtime, n, seed=VALIDATION_SEED + seed, batches=own):
         for batch in batches or (network.batch,):
             by_batch.setdefault(batch, []).append(write_onnx(network.graph))
     pairs = {}

@@ -16,6 +16,7 @@ class Machine:
     def __init__(self, load: Callable[[float], float] = lambda _: 1.0):
         self.now = 0.0
         self.load = load
+        self.switches = 0
         self.log: list[str] = []
 
     def clock(self) -> float:
@@ -29,7 +30,7 @@ class Machine:
         return run
 
     def bench(self, **changes: object) -> Bench:
-        return Bench(self.call(10, "reference"), Protocol(**changes), clock=self.clock)
+        return Bench(self.call(10, "reference"), Protocol(**changes), clock=self.clock, switches=lambda: self.switches)
 
 
 def test_a_quiet_machine_gives_the_exact_time():
@@ -51,6 +52,21 @@ def test_busy_phases_are_dropped_by_the_reference_alone():
     bench.run({"a": machine.call(50), "b": machine.call(300)}, time_limit_s=10)
     assert bench.measurement("a").median_ms == pytest.approx(0.050)
     assert bench.measurement("b").median_ms == pytest.approx(0.300)
+    assert bench.measurement("a").dropped > 0
+
+
+def test_blocks_that_the_processor_was_taken_away_from_do_not_count():
+    """The reference is too short to see it: others wait while it runs."""
+    machine = Machine()
+    bench = machine.bench()
+
+    def long() -> None:
+        is_taken = machine.now % 0.1 < 0.06
+        machine.switches += is_taken
+        machine.call(3000 if is_taken else 1000)()
+
+    bench.run({"a": long}, time_limit_s=2)
+    assert bench.measurement("a").median_ms == pytest.approx(1.0)
     assert bench.measurement("a").dropped > 0
 
 

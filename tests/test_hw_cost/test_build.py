@@ -32,7 +32,15 @@ from hw_cost.validation import compare, validate
 from .conftest import make_table
 
 LENIENT = Protocol(
-    block_s=0.0005, min_blocks=3, accepted_blocks=1, drift=1e6, max_drift=1e6, max_cv=1e6, tolerance=10.0, patience=1
+    block_s=0.0005,
+    min_blocks=3,
+    accepted_blocks=1,
+    drift=1e6,
+    max_drift=1e6,
+    switch_s=1e-9,
+    max_cv=1e6,
+    tolerance=10.0,
+    patience=1,
 )
 
 
@@ -76,6 +84,14 @@ def test_a_build_goes_on_where_it_was_stopped(tiny, tmp_path, monkeypatch):
     table = build_table(time_limit_s=8, resume=path)
     assert kept <= {str(row.kernel) for row in table.rows}
     assert not kept & set(measured)
+
+
+def test_networks_of_a_build_are_kept_before_it_has_any_kernel(tmp_path):
+    progress = Progress(Device.here(), tmp_path / "part.json", reference_us=9.0)
+    progress.figures["mlp-1-0"] = measurement(0.01)
+    progress.save()
+    kept = Progress.resume(Device.here(), tmp_path / "part.json")
+    assert not kept.rows and kept.figures == progress.figures
 
 
 BUILD = """

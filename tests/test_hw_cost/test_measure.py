@@ -21,7 +21,7 @@ from .conftest import perceptron
 @pytest.fixture(autouse=True)
 def lenient(monkeypatch):
     """Accept whatever a busy test machine gives."""
-    rules = Protocol(block_s=0.001, accepted_blocks=1, drift=100.0, max_drift=100.0, max_cv=100.0)
+    rules = Protocol(block_s=0.001, accepted_blocks=1, drift=100.0, max_drift=100.0, max_cv=100.0, switch_s=1e-9)
     monkeypatch.setattr(hw_cost.measure, "Protocol", lambda: rules)
 
 

