@@ -39,8 +39,8 @@ class GraphModule(nn.Module):
                 self._body.register_parameter(f"constant_{position}", nn.Parameter(value))
 
     def forward(self, *arrays: Tensor) -> Tensor:
-        """Return scores of preprocessed rows."""
-        scores: Tensor = self._body(*arrays)[0]
+        """Return scores of preprocessed rows; a graph has no inputs for columns that a table has none of."""
+        scores: Tensor = self._body(*(array for array in arrays if array.shape[-1]))[0]
         return scores
 
     def tensors(self) -> Tensors:
@@ -58,7 +58,7 @@ class GraphModel(Model):
 
     def scores(self, features: Features) -> np.ndarray:
         """Return class probabilities ``(n, k)``, or standardised values ``(n,)``."""
-        arrays = [torch.from_numpy(array) for array in features.arrays if array.shape[-1]]
+        arrays = [torch.from_numpy(array) for array in features.arrays]
         with torch.inference_mode():
             starts = range(0, len(features), PREDICT_ROWS)
             raw = torch.cat([self._module(*(array[i : i + PREDICT_ROWS] for array in arrays)) for i in starts])

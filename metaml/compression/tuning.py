@@ -67,7 +67,7 @@ def train(module: nn.Module, rows: TuningRows, *, epochs: int, rate: float, teac
     Raises:
         TimeoutError: the time is up.
     """
-    arrays = [torch.from_numpy(array) for array in rows.features.arrays if array.shape[-1]]
+    arrays = [torch.from_numpy(array) for array in rows.features.arrays]
     codes = rows.target.dtype.kind == "i"
     target = torch.from_numpy(rows.target if codes else rows.target.astype(np.float32))
     said = None if teacher is None else torch.from_numpy(teacher.scores.astype(np.float32))

@@ -221,6 +221,23 @@ class TestDistillation:
         assert distil_into(evaluator, student, SPACE.default("linear"), 1e-6, terms) is None
 
 
+@pytest.mark.parametrize("columns", [["age", "income"], ["city"]], ids=["numbers", "categories"])
+@pytest.mark.parametrize("name", ["prune", "distill"])
+def test_tables_of_one_kind_of_columns_and_regression(columns, name):
+    table = mixed_table(n=1100)
+    task = make_task(table[columns], table["value"])
+    evaluator = Evaluator(task, make_splits(task.y, task.type, seed=0), metric_for(task.type))
+    config = SPACE.default("mlp") | {"width": 32, "epochs": 4}
+    terms = Terms(lambda _: 0.0, tolerance=10.0)
+    if name == "prune":
+        found = compress(evaluator, config, COMPRESSIONS[name], terms)
+    else:
+        found = distil_into(evaluator, config, SPACE.default("linear"), 1.0, terms)
+    assert found is not None
+    model = to_onnx(found.refit, task).SerializeToString()
+    assert check_parity(model, found.refit, task.inputs) < 1e-4
+
+
 class TestAcceptance:
     def test_what_is_accepted_is_within_the_tolerance_and_smaller(self, evaluator):
         config = SPACE.default("mlp") | {"epochs": 8}
