@@ -25,6 +25,8 @@ from metaml.trial import Trial
 
 MIN_AGREEMENT = 0.99
 """Share of validation rows on which an 8-bit model must name the same class."""
+LEAST_SECONDS = 4.0
+"""No attempt begins with less time than this: it is what quantising and measuring a file may take."""
 STUDENT_SHARE = 0.6
 """A student's predicted latency is at most this share of the model's that it could replace."""
 
@@ -81,16 +83,21 @@ class Reducer:
         before, records = model, list[Reduction]()
         first = self._first_fold(model)
         for name in COMPRESS[how]:
-            if seconds_left() < 2 * MEASURE_SECONDS:
+            if seconds_left() < LEAST_SECONDS:
                 records.append(Reduction(name, False, "no time was left"))
-            elif name == "int8":
-                model, record = self._to_int8(model, first, must_be_faster=how == "auto")
-                records.append(record)
-            else:
-                found, record, its_first = self._shrink(name, before, trials, seconds_left)
-                records.append(record)
-                if found is not None and found.measurement.median_ms < model.measurement.median_ms:
-                    model, first = found, its_first
+                continue
+            its_first: bytes | None = None
+            try:
+                if name == "int8":
+                    found, record = self._to_int8(model, first, must_be_faster=how == "auto")
+                else:
+                    found, record, its_first = self._shrink(name, before, trials, seconds_left)
+            except Exception as error:  # whatever fails here costs the attempt, not the answer
+                records.append(Reduction(name, False, f"it failed ({error})"))
+                continue
+            records.append(record)
+            if found is not None and (name == "int8" or _is_faster(found, model)):
+                model, first = found, its_first
         if model is not before:
             self._bench.place(model.path)
         return model, records
@@ -104,9 +111,11 @@ class Reducer:
         content: bytes = merge_models([onnx.load(path) for path in paths], weights).SerializeToString()
         return content
 
-    def _to_int8(self, model: Delivered, first: bytes | None, *, must_be_faster: bool) -> tuple[Delivered, Reduction]:
+    def _to_int8(
+        self, model: Delivered, first: bytes | None, *, must_be_faster: bool
+    ) -> tuple[Delivered | None, Reduction]:
         if first is None:
-            return model, Reduction("int8", False, "there is no model of the training rows alone to try it on")
+            return None, Reduction("int8", False, "there is no model of the training rows alone to try it on")
         rows = self._bench.rows
         train, valid = take_rows(rows, self._split.train), take_rows(rows, self._split.valid)
         plain, small = (run_model(file, valid) for file in (first, to_int8(first, train)))
@@ -122,7 +131,7 @@ class Reducer:
             against.append("the validation error rises too much")
         if same < MIN_AGREEMENT:
             against.append(f"only {100 * same:.1f} % of the validation rows keep their class")
-        if must_be_faster and found.measurement.median_ms >= model.measurement.median_ms:
+        if must_be_faster and not _is_faster(found, model):
             against.append("it is no faster")
         record = Reduction(
             "int8",
@@ -135,7 +144,7 @@ class Reducer:
             latency_ms_before=model.measurement.median_ms,
             latency_ms=found.measurement.median_ms,
         )
-        return (model if against else found), record
+        return (None if against else found), record
 
     def _shrink(
         self, name: str, model: Delivered, trials: Sequence[Trial], seconds_left: Clock
@@ -204,6 +213,10 @@ class Reducer:
                 return outcomes[0]
         self._pool.cancel()
         return None
+
+
+def _is_faster(one: Delivered, other: Delivered) -> bool:
+    return one.measurement.median_ms < other.measurement.median_ms
 
 
 def _student(model: Delivered, trials: Sequence[Trial]) -> dict[str, Any] | None:

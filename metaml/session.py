@@ -28,7 +28,7 @@ MIN_TRIAL_SECONDS = 0.3
 """No trial is started for less time than this."""
 OVERRUN_SECONDS = 0.7
 """Trials end by themselves when their time is up; one that is later than this is killed, with its worker."""
-COMPRESSING_FACTOR, COMPRESSING_SECONDS = 3.0, 4.0
+COMPRESSING_FACTOR, COMPRESSING_SECONDS = 3.0, 5.0
 """Compressions get so many times the seconds of the best trial, and so many seconds for measurements."""
 CLOSING_SECONDS = 1.5
 """Kept for the report and the end of processes."""
