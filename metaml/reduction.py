@@ -81,7 +81,7 @@ class Reducer:
             seconds_left: time.
         """
         before, records = model, list[Reduction]()
-        first = self._first_fold(model)
+        first: bytes | None = None
         for name in COMPRESS[how]:
             if seconds_left() < LEAST_SECONDS:
                 records.append(Reduction(name, False, "no time was left"))
@@ -89,7 +89,7 @@ class Reducer:
             its_first: bytes | None = None
             try:
                 if name == "int8":
-                    found, record = self._to_int8(model, first, must_be_faster=how == "auto")
+                    found, record = self._to_int8(model, first or self._first_fold(model), is_auto=how == "auto")
                 else:
                     found, record, its_first = self._shrink(name, before, trials, seconds_left)
             except Exception as error:  # whatever fails here costs the attempt, not the answer
@@ -111,9 +111,7 @@ class Reducer:
         content: bytes = merge_models([onnx.load(path) for path in paths], weights).SerializeToString()
         return content
 
-    def _to_int8(
-        self, model: Delivered, first: bytes | None, *, must_be_faster: bool
-    ) -> tuple[Delivered | None, Reduction]:
+    def _to_int8(self, model: Delivered, first: bytes | None, *, is_auto: bool) -> tuple[Delivered | None, Reduction]:
         if first is None:
             return None, Reduction("int8", False, "there is no model of the training rows alone to try it on")
         rows = self._bench.rows
@@ -131,7 +129,7 @@ class Reducer:
             against.append("the validation error rises too much")
         if same < MIN_AGREEMENT:
             against.append(f"only {100 * same:.1f} % of the validation rows keep their class")
-        if must_be_faster and not _is_faster(found, model):
+        if is_auto and not _is_faster(found, model):
             against.append("it is no faster")
         record = Reduction(
             "int8",
