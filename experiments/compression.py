@@ -75,19 +75,22 @@ class Bench:
     def models(self, config: Configuration) -> Iterator[Model]:
         """The network, and everything that is made of it."""
         (pipeline,) = self.evaluator.evaluate(config, seconds=SECONDS).pipelines
-        (fold,) = self.evaluator.folds
+        (fold,) = self.evaluator.folds(config)
         plain = self._file("fp32", pipeline)
         yield plain
         yield Model("int8", to_int8(plain.content, self.train), plain.n_parameters)
         rows = rows_of(pipeline, fold, 0, SECONDS)
+        teacher = teach(pipeline.model.scores(fold.train))
         network = pipeline.model.export()
         for compression in COMPRESSIONS.values():
             for amount in compression.amounts:
                 smaller = compression.shrink(network, amount, self.price)
                 if smaller is network:
                     continue
-                tuned = self._file(f"{compression.name} {amount:g}", with_network(pipeline, tune(smaller, rows)))
-                yield tuned
+                tuned = self._file(
+                    f"{compression.name} {amount:g}", with_network(pipeline, tune(smaller, rows, teacher))
+                )
+                yield self._file(f"{compression.name} {amount:g}", tuned)
         yield self._file("small, alone", self.evaluator.evaluate(STUDENT, seconds=SECONDS).pipelines[0])
         taught = distil(
             STUDENT, pipeline.model.shape, replace(rows, config=STUDENT), teach(pipeline.model.scores(fold.train))

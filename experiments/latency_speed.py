@@ -12,16 +12,13 @@ import numpy as np
 
 from metaml.data import load_task
 from metaml.latency import LatencyModel, open_device
-from metaml.preprocessing import TablePreprocessor
 from metaml.space import SPACES
 
 
 def seconds(table: str, n: int, seed: int = 0) -> np.ndarray:
     """Return the wall time of the prediction of each of `n` random configurations, ``(n,)``."""
     task = load_task("sklearn:breast_cancer", None)
-    preprocessor = TablePreprocessor.fit(task.inputs)
-    shape = preprocessor.shape(task.n_outputs, is_regression=False)
-    model = LatencyModel(open_device(table, uncertified=True), preprocessor, shape)
+    model = LatencyModel(open_device(table, uncertified=True), task)
     times = []
     for configuration in SPACES["tabular"].sample(n, seed=seed):
         start = time.perf_counter()

@@ -23,6 +23,7 @@ from experiments.ensembles import load
 from metaml.data import make_splits
 from metaml.evaluation import Evaluator
 from metaml.metrics import metric_for
+from metaml.models import NetworkShape
 from metaml.space import SPACES
 from metaml.trial import Configuration
 from metaml.zero_cost import SCORES, ZeroCost, n_flops
@@ -57,9 +58,7 @@ def run(name: str, *, n: int, seed: int) -> dict[str, Any]:
     """Return errors and scores of random networks on a table."""
     task = load(name)
     evaluator = Evaluator(task, make_splits(task.y, task.type, cv_below=0, seed=seed), metric_for(task.type))
-    fold = evaluator.folds[0]
-    shape = fold.preprocessor.shape(task.n_outputs, is_regression=task.type == "regression")
-    scorers = {score: ZeroCost(score, shape, fold.train, seed=seed) for score in SCORES}
+    scorers = {score: ZeroCost(score, task, seed=seed) for score in SCORES}
     errors: list[float] = []
     scores: dict[str, list[float]] = {score: [] for score in NAMES}
     seconds = dict.fromkeys(SCORES, 0.0)
@@ -68,9 +67,15 @@ def run(name: str, *, n: int, seed: int) -> dict[str, Any]:
             started = time.monotonic()
             scores[score].append(max(scorer(config), -1e9))
             seconds[score] += time.monotonic() - started
-        scores["flops"].append(n_flops(config, shape))
+        scores["flops"].append(n_flops(config, shape_of(evaluator, config)))
         errors.append(evaluator.evaluate(config, seed=seed, seconds=SECONDS).error)
     return {"name": name, "seed": seed, "errors": errors, "scores": scores, "seconds": seconds}
+
+
+def shape_of(evaluator: Evaluator, config: Configuration) -> NetworkShape:
+    """What a configuration's network sees of the table."""
+    task, preprocessor = evaluator.task, evaluator.folds(config)[0].preprocessor
+    return preprocessor.shape(task.n_outputs, is_regression=task.type == "regression")
 
 
 def correlation(scores: Sequence[float], errors: Sequence[float]) -> tuple[float, float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,24 @@ class Parameter:
     name: str
     """Its name in the tensors that the graph is exported with (the module's state dict)."""
     shape: Shape
+    is_trained: bool = True
+    """Whether training sets it; what comes from the data before, or from nowhere, does not count as a parameter."""
+    value: tuple[int, ...] | tuple[float, ...] | None = None
+    """Its elements when they are known already, as those of an axis are: whole numbers are int64, others float32."""
+
+
+def constant(*numbers: int, name: str = "axes") -> Parameter:
+    """Return whole numbers that an operation takes, such as axes or a shape, as a parameter that is known already.
+
+    >>> constant(0, 4, name="shape").name
+    'shape.0,4'
+    """
+    return Parameter(f"{name}.{','.join(map(str, numbers))}", (len(numbers),), is_trained=False, value=numbers)
+
+
+def number(value: float | int) -> Parameter:
+    """Return one number that an operation takes as a scalar."""
+    return Parameter(f"number.{value!r}", (), is_trained=False, value=(value,))
 
 
 @dataclass(frozen=True)
@@ -106,12 +125,7 @@ class OpGraph:
 
     @property
     def n_parameters(self) -> int:
-        """Number of trained scalars."""
-        total = 0
-        for operation in self:
-            for shape in operation.parameters.values():
-                size = 1
-                for length in shape:
-                    size *= length
-                total += size
-        return total
+        """Number of trained scalars; a parameter that several operations use counts once."""
+        sources = {source for _, data in self.network.nodes(data=True) for source in data.get("sources", ())}
+        trained = (source for source in sources if isinstance(source, Parameter) and source.is_trained)
+        return sum(math.prod(parameter.shape) for parameter in trained)

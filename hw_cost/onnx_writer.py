@@ -45,14 +45,14 @@ def to_model(
     ends = outputs or {
         name: helper.make_empty_tensor_value_info(name) for name in graph.network if not graph.network.out_degree(name)
     }
-    nodes, inputs, used = [], [], dict[str, None]()
+    nodes, inputs, used = [], [], dict[str, Parameter]()
     for name, data in graph.network.nodes(data=True):
         if "operation" not in data:
             kind = _TYPES.get(input_dtype(graph, name), TensorProto.FLOAT)
             inputs.append(helper.make_tensor_value_info(name, kind, ["batch", *data["shape"][1:]]))
             continue
         operation: Operation = data["operation"]
-        used |= dict.fromkeys(operation.parameters)
+        used |= {source.name: source for source in data["sources"] if isinstance(source, Parameter)}
         if operation.op == PART:
             continue
         sources = [_tensor(graph, source) for source in data["sources"]]
@@ -66,13 +66,20 @@ def to_model(
         long = attributes.get(name, {})
         targets = [target, *(f"{target}_{k}" for k in range(1, operation.attributes.get("num_outputs", 1)))]
         nodes.append(helper.make_node(op, sources, targets, name, domain=domain, **short, **long))
-    initialisers = [numpy_helper.from_array(np.array(constants[name], order="C"), name) for name in used]
+    arrays = {name: constants[name] if given.value is None else value_of(given) for name, given in used.items()}
+    initialisers = [numpy_helper.from_array(np.array(array, order="C"), name) for name, array in arrays.items()]
     body = helper.make_graph(nodes, "network", inputs, list(ends.values()), initialisers)
     domains = [("", OPSET), ("ai.onnx.ml", ML_OPSET)]
     used_domains = {node.domain for node in nodes}
     domains += [(name, 1) for name in ("com.microsoft", BLOCKED_DOMAIN) if name in used_domains]
     opsets = [helper.make_opsetid(*domain) for domain in domains]
     return helper.make_model(body, opset_imports=opsets, ir_version=IR_VERSION, producer_name="metaml")
+
+
+def value_of(parameter: Parameter) -> np.ndarray:
+    """Return the array of a parameter whose elements are known already."""
+    values = np.array(parameter.value).reshape(parameter.shape)
+    return values.astype(np.float32 if values.dtype.kind == "f" else np.int64)
 
 
 def _tensor(graph: OpGraph, source: str | Parameter) -> str:

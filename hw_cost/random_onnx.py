@@ -9,7 +9,7 @@ from onnx import helper
 from scipy.special import ndtri
 
 from hw_cost.graph import BATCH, Operation, OpGraph, Parameter, Shape
-from hw_cost.onnx_writer import to_model
+from hw_cost.onnx_writer import to_model, value_of
 
 _NUMPY = {"double": np.float64, "int64": np.int64, "uint8": np.uint8}
 
@@ -42,6 +42,8 @@ def write_onnx(graph: OpGraph, *, seed: int = 0, outputs: list[str] | None = Non
 
 
 def _constant(operation: Operation, position: int, parameter: Parameter, random: np.random.Generator) -> np.ndarray:
+    if parameter.value is not None:
+        return value_of(parameter)
     shape = parameter.shape
     dtype = str(operation.attributes.get("dtype", "float"))
     values: np.ndarray = random.random(size=shape, dtype=np.float32) + np.float32(0.5)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,19 +14,21 @@ import pandas as pd
 import metafeatures
 from metaml.data import Task, load_task, make_splits
 from metaml.errors import DataError, UsageError
-from metaml.history import history_of_space
+from metaml.history import history_of_space, upgraded
 from metaml.metrics import metric_for
 from metaml.runners import Assignment, Job, WorkerPool
 from metaml.space import SPACES
 from metaml.store import RunRecord, Store
 from metaml.trial import Configuration, Trial, configuration_id
 from metaml.views import remember, task_record
-from portfolio import save_history
+from portfolio import History, load_history, save_history
 
 logger = logging.getLogger("metaml")
 
 SPACE = SPACES["tabular"]
 """Histories are of tables."""
+REDRAWN = 0.4
+"""Share of the hyperparameters that a variation of a default draws anew: more of these are good than of random ones."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,9 @@ def choose_tasks(entries: Sequence[TaskEntry], n: int, *, max_rows: int) -> list
 
 
 def choose_configurations(n: int, *, seed: int = 0) -> list[Configuration]:
-    """Return the families' defaults and random configurations, at most `n` in all, every family equally often."""
+    """Return the families' defaults and their random variations, at most `n` in all, every family equally often."""
     defaults = SPACE.defaults()
-    wanted = (defaults + SPACE.sample(max(0, n - len(defaults)), seed))[:n]
+    wanted = (defaults + SPACE.sample(max(0, n - len(defaults)), seed, redrawn=REDRAWN))[:n]
     return list({configuration_id(configuration): configuration for configuration in wanted}.values())
 
 
@@ -115,6 +117,7 @@ def collect(
     plan: Plan,
     store: Store,
     *,
+    known: History | None = None,
     shard: tuple[int, int] = (0, 1),
     report: Callable[[str], None] = logger.info,
 ) -> int:
@@ -124,6 +127,7 @@ def collect(
         entries: the tasks.
         plan: what is evaluated on each, and how.
         store: receives every trial as it ends; a second call goes on where the first stopped.
+        known: results that are not wanted again.
         shard: (i, n): only every n-th task, from the i-th on.
         report: hears one line per task.
     """
@@ -136,7 +140,7 @@ def collect(
             report(f"{entry.name}: left out ({error})")
             continue
         run_id = _register(entry, task, store, plan.seed)
-        done = {trial.configuration_id for trial in store.trials(run_id)}
+        done = {trial.configuration_id for trial in store.trials(run_id)} | _known(known, task)
         missing = [pair for pair in enumerate(plan.configurations) if configuration_id(pair[1]) not in done]
         if missing:
             _evaluate(task, dict(missing), plan, lambda trial, run_id=run_id: store.add_trial(run_id, trial))  # type: ignore[misc]
@@ -159,6 +163,13 @@ def _evaluate(task: Task, configurations: dict[int, Configuration], plan: Plan, 
                 keep(outcome.as_trial(configurations[outcome.number], "collect", seed=plan.seed))
 
 
+def _known(history: History | None, task: Task) -> set[str]:
+    """Ids of the configurations whose result on a task a history holds."""
+    if history is None or task.fingerprint not in history.errors.index:
+        return set()
+    return set(history.errors.loc[task.fingerprint].dropna().index)
+
+
 def _register(entry: TaskEntry, task: Task, store: Store, seed: int) -> str:
     """Write the task and its run into the store, once; return the run's id."""
     run_id = f"collect-{SPACE.version}-{task.fingerprint}-{seed}"
@@ -168,10 +179,19 @@ def _register(entry: TaskEntry, task: Task, store: Store, seed: int) -> str:
     return run_id
 
 
+def published(folder: Path) -> tuple[History, pd.Series[Any]]:
+    """Return the history of a folder in configurations of the current space, and the names of its tasks; or nothing."""
+    if not (folder / "configurations.json").exists():
+        return History.empty(), pd.Series(dtype=object)
+    names = pd.read_parquet(folder / "tasks.parquet").set_index("task")["name"]
+    return upgraded(load_history(folder), SPACE), names
+
+
 def publish_history(store: Store, folder: Path) -> tuple[int, int]:
-    """Write the store's results of the current space as a history folder; return its (tasks, configurations)."""
-    history = history_of_space(store, SPACE, metafeatures_version=metafeatures.VERSION)
-    names = store.tasks()["name"]
-    save_history(history, folder, names=names)
+    """Add the store's results of the current space to a history folder; return its (tasks, configurations)."""
+    earlier, names = published(folder)
+    history = earlier.merge(history_of_space(store, SPACE, metafeatures_version=metafeatures.VERSION))
+    names = pd.concat([names, store.tasks()["name"]])
+    save_history(history, folder, names=names[~names.index.duplicated(keep="last")])
     n_tasks, n_configurations = history.errors.shape
     return n_tasks, n_configurations

@@ -14,15 +14,13 @@ from metaml.data import Split, Task, make_splits
 from metaml.history import history_of_space, upgraded
 from metaml.latency import DeviceTable, LatencyModel
 from metaml.metrics import Metric, metric_for
-from metaml.models import NetworkShape
-from metaml.preprocessing import PREPROCESSORS, Preprocessor
 from metaml.proposals import LatencyLimit, Proposer
 from metaml.request import SearchRequest
 from metaml.space import SPACES, SearchSpace
 from metaml.store import Store
 from metaml.trial import Configuration
 from metaml.views import describe_task
-from metaml.zero_cost import REGION_ROWS, ZeroCost
+from metaml.zero_cost import ZeroCost
 from portfolio import WARM_STARTERS, History, WarmStarter, load_default_history
 
 
@@ -39,10 +37,6 @@ class Context:
     """Fitted on `history`."""
     device: DeviceTable
     latency: LatencyModel
-    preprocessor: Preprocessor
-    """Fitted on all rows."""
-    shape: NetworkShape
-    """What networks see of the task."""
 
     @property
     def space(self) -> SearchSpace:
@@ -66,10 +60,7 @@ class Context:
 
     def _promise(self, request: SearchRequest) -> ZeroCost | None:
         """Return what scores untrained networks, if that is asked for."""
-        if request.zero_cost is None:
-            return None
-        features = self.preprocessor.transform({name: array[:REGION_ROWS] for name, array in self.task.inputs.items()})
-        return ZeroCost(request.zero_cost, self.shape, features, seed=request.seed)
+        return None if request.zero_cost is None else ZeroCost(request.zero_cost, self.task, seed=request.seed)
 
     def proposer(self, request: SearchRequest) -> Proposer:
         """Return what decides on the trials of a search."""
@@ -97,8 +88,6 @@ def prepare(request: SearchRequest, task: Task, store: Store | None, device: Dev
         UsageError: the metric does not fit.
     """
     metric = metric_for(task.type, request.metric)
-    preprocessor = PREPROCESSORS[task.modality].fit(task.inputs)
-    shape = preprocessor.shape(task.n_outputs, is_regression=task.type == "regression")
     history = remembered(store, SPACES[task.modality], exclude=task.fingerprint)
     starter = WARM_STARTERS[request.warm_start](seed=request.seed)
     starter.cache = Path(platformdirs.user_cache_dir("metaml")) / "warm-start"
@@ -110,9 +99,7 @@ def prepare(request: SearchRequest, task: Task, store: Store | None, device: Dev
         history=history,
         starter=starter.fit(history),
         device=device,
-        latency=LatencyModel(device, preprocessor, shape, batch=request.batch),
-        preprocessor=preprocessor,
-        shape=shape,
+        latency=LatencyModel(device, task, batch=request.batch),
     )
 
 

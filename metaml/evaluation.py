@@ -7,7 +7,6 @@ import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from hw_cost.graph import OpGraph
 from hw_cost.ops import flops
 from metaml.data import RawInputs, Split, Task, subsample
 from metaml.metrics import Metric, constant_prediction, evaluate_prediction, normalised_error
-from metaml.preprocessing import PREPROCESSORS, Features, Preprocessor
+from metaml.preprocessing import PREPROCESSORS, Features, Preprocessor, kind_of
 from metaml.training import Model, Rows, fit_model
 from metaml.trial import Configuration, Curve
 
@@ -95,18 +94,8 @@ class Evaluator:
     def __init__(self, task: Task, splits: Sequence[Split], metric: Metric) -> None:
         self.task, self.splits, self.metric = task, splits, metric
         self._preprocessing = PREPROCESSORS[task.modality]
-
-    @cached_property
-    def folds(self) -> list[Fold]:
-        """The preprocessed rows of every split."""
-        return [self._fold(split) for split in self.splits]
-
-    @cached_property
-    def everything(self) -> Fold:
-        """All rows of the task, preprocessed: what a refit is trained on."""
-        preprocessor, y = self._preprocessing.fit(self.task.inputs), self.task.y
-        features = preprocessor.transform(self.task.inputs)
-        return Fold(preprocessor, features, features, y, y)
+        self._folds = dict[str, list[Fold]]()
+        self._everything = dict[str, Fold]()
 
     def evaluate(
         self,
@@ -132,15 +121,16 @@ class Evaluator:
         """
         wall, cpu = time.monotonic(), _cpu_seconds()
         scores, constants, pipelines, predictions = [], [], [], []
-        for i, fold in enumerate(self.folds):
-            share = (seconds - (time.monotonic() - wall)) / (len(self.folds) - i)
+        folds = self.folds(config)
+        for i, fold in enumerate(folds):
+            share = (seconds - (time.monotonic() - wall)) / (len(folds) - i)
             pipeline = self._fit_fold(fold, config, budget, seed, share)
             prediction = pipeline.predict_features(fold.valid)
             scores.append(evaluate_prediction(fold.y_valid, prediction))
             constants.append(evaluate_prediction(fold.y_valid, constant_prediction(fold.y_valid, prediction)))
             pipelines.append(pipeline)
             predictions.append(prediction)
-            if i == 0 and len(self.folds) > 1:
+            if i == 0 and len(folds) > 1:
                 first = normalised_error(self.metric, scores, constants)
                 if first > hopeless:
                     raise PrunedError(first)
@@ -170,13 +160,29 @@ class Evaluator:
         Raises:
             TimeoutError, DivergedError: see `metaml.training.fit_model`.
         """
-        rows = self.everything
+        rows = self.everything(config)
         train = Rows(rows.train, rows.y_train)
         return self._fit(rows.preprocessor, train, config, seed, seconds, epochs=epochs)
 
-    def _fold(self, split: Split) -> Fold:
+    def everything(self, config: Configuration) -> Fold:
+        """Return all rows of the task, preprocessed as a configuration wants it: what a refit is trained on."""
+        kind = kind_of(config)
+        if kind not in self._everything:
+            preprocessor, y = self._preprocessing.fit(self.task.inputs, kind), self.task.y
+            features = preprocessor.transform(self.task.inputs)
+            self._everything[kind] = Fold(preprocessor, features, features, y, y)
+        return self._everything[kind]
+
+    def folds(self, config: Configuration) -> list[Fold]:
+        """Return the preprocessed rows of every split, kept for the next trial with this preprocessing."""
+        kind = kind_of(config)
+        if kind not in self._folds:
+            self._folds[kind] = [self._fold(split, kind) for split in self.splits]
+        return self._folds[kind]
+
+    def _fold(self, split: Split, kind: str) -> Fold:
         train, valid = (take_rows(self.task.inputs, rows) for rows in (split.train, split.valid))
-        preprocessor = self._preprocessing.fit(train)
+        preprocessor = self._preprocessing.fit(train, kind)
         return Fold(
             preprocessor,
             preprocessor.transform(train),

@@ -12,11 +12,11 @@ import platformdirs
 from hw_cost import Cost, Device, LatencyTable, Measurement, TableError, measure_latency
 from hw_cost.runtimes import RuntimeMissing
 from hw_cost.shipped import SHIPPED, table_for
-from metaml.data import RawInputs
+from metaml.data import RawInputs, Task
 from metaml.errors import UsageError
-from metaml.merge import ensemble_graph
-from metaml.models import NetworkShape
-from metaml.preprocessing import Preprocessor
+from metaml.export import deployed_graph
+from metaml.merge import Foretold, ensemble_graph
+from metaml.preprocessing import PREPROCESSORS, Preprocessor, kind_of
 from metaml.trial import Configuration
 
 MEASURE_SECONDS = 1.0
@@ -122,9 +122,10 @@ def own_table() -> Path | None:
 class LatencyModel:
     """Predicts the latency of configurations on one task and one device, before anything is trained."""
 
-    def __init__(self, device: DeviceTable, preprocessor: Preprocessor, shape: NetworkShape, *, batch: int = 1) -> None:
+    def __init__(self, device: DeviceTable, task: Task, *, batch: int = 1) -> None:
         self.device, self.batch = device, batch
-        self._preprocessor, self._shape = preprocessor, shape
+        self._task = task
+        self._preprocessors = dict[str, Preprocessor]()
 
     def predict(self, configuration: Configuration) -> Cost:
         """Return the latency of the network that the configuration would be deployed as."""
@@ -132,8 +133,18 @@ class LatencyModel:
 
     def predict_ensemble(self, configurations: Sequence[Configuration]) -> Cost:
         """Return the latency of the one network that several configurations would be deployed as together."""
-        graph = ensemble_graph(configurations, self._preprocessor, self._shape)
+        graph = ensemble_graph([self._deployed(configuration) for configuration in configurations])
         return self.device.table.predict(graph, batch=self.batch)
+
+    def _deployed(self, configuration: Configuration) -> Foretold:
+        preprocessor = self._preprocessor(kind_of(configuration))
+        shape = preprocessor.shape(self._task.n_outputs, is_regression=self._task.type == "regression")
+        return Foretold(deployed_graph(configuration, preprocessor, shape), preprocessor.tensors())
+
+    def _preprocessor(self, kind: str) -> Preprocessor:
+        if kind not in self._preprocessors:
+            self._preprocessors[kind] = PREPROCESSORS[self._task.modality].fit(self._task.inputs, kind)
+        return self._preprocessors[kind]
 
 
 def measure_model(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
@@ -12,55 +12,67 @@ from onnx import helper, numpy_helper
 
 from hw_cost.graph import BATCH, OpGraph, Parameter
 from metaml.data import RawInputs
-from metaml.export import TOLERANCE, ParityError, deployed_graph
-from metaml.models import NetworkShape
-from metaml.models.base import SQUASH_TENSORS
-from metaml.preprocessing import Preprocessor
-from metaml.trial import Configuration
+from metaml.export import TOLERANCE, ParityError
+from metaml.models import Tensors
 
 
-def ensemble_graph(configs: Sequence[Configuration], preprocessor: Preprocessor, shape: NetworkShape) -> OpGraph:
-    """Return the network that an ensemble would be deployed as, known before training.
+@dataclass(frozen=True)
+class Foretold:
+    """A network that would be deployed, known before training."""
 
-    It has the operations of what `merge_models` writes: constants of the preprocessing are common to all members,
+    graph: OpGraph
+    tensors: Tensors
+    """The arrays that are known already: those of the preprocessing."""
+
+
+def ensemble_graph(members: Sequence[Foretold]) -> OpGraph:
+    """Return the network that an ensemble would be deployed as.
+
+    It has the operations of what `merge_models` writes: what is known before training may be common to all members,
     trained parameters are each member's own.
     """
-    if len(configs) == 1:
-        return deployed_graph(configs[0], preprocessor, shape)
-    common = {*preprocessor.tensors(), *SQUASH_TENSORS}
+    if len(members) == 1:
+        return members[0].graph
     graph, known = OpGraph(), dict[object, str]()
-    outputs = []
-    for member, config in enumerate(configs):
-        own = f"member{member}."
-        outputs.append(_append_once(graph, known, deployed_graph(config, preprocessor, shape), common, own))
-    n, k = len(configs), shape.n_outputs
+    outputs = [_append_once(graph, known, member, f"member{i}.") for i, member in enumerate(members)]
+    n, k = len(members), graph.network.nodes[outputs[0]]["shape"][1]
     together = graph.add("Concat", *outputs, output=(BATCH, n * k), axis=1)
     weights, zero = Parameter("ensemble.weight", (k, n * k)), Parameter("ensemble.bias", (k,))
     graph.add("Gemm", together, weights, zero, output=(BATCH, k), transB=1)
     return graph
 
 
-def _append_once(graph: OpGraph, known: dict[object, str], part: OpGraph, common: set[str], own: str) -> str:
-    """Append those operations of `part` that are not there yet; return the node of its last one."""
+def _append_once(graph: OpGraph, known: dict[object, str], member: Foretold, own: str) -> str:
+    """Append those operations of a member that are not there yet; return the node of its last one."""
     names, last = dict[str, str](), ""
-    for name, data in part.network.nodes(data=True):
+    for name, data in member.graph.network.nodes(data=True):
         operation = data.get("operation")
         if operation is None:
             if name not in graph.network:
                 graph.input(name, data["shape"], dtype=data["dtype"])
             names[name] = name
             continue
-        sources = [
-            names[source]
-            if isinstance(source, str)
-            else Parameter(source.name if source.name in common else own + source.name, source.shape)
-            for source in data["sources"]
-        ]
-        key = (operation.op, tuple(sources), repr(sorted(operation.attributes.items())))
+        contents: list[object] = []
+        sources: list[str | Parameter] = []
+        for source in data["sources"]:
+            if isinstance(source, str):
+                sources.append(names[source])
+            else:
+                sources.append(replace(source, name=own + source.name) if source.value is None else source)
+            contents.append(_content(source, sources[-1], member.tensors))
+        key = (operation.op, tuple(contents), repr(sorted(operation.attributes.items())))
         if key not in known:
             known[key] = graph.add(operation.op, *sources, output=operation.output, **operation.attributes)
         last = names[name] = known[key]
     return last
+
+
+def _content(source: str | Parameter, copied: str | Parameter, tensors: Tensors) -> object:
+    """What makes two sources the same: a node, the values of a known array, or that they are one member's own."""
+    if isinstance(source, Parameter) and source.value is None and source.name in tensors:
+        array = tensors[source.name]
+        return array.dtype.str, array.shape, array.tobytes()
+    return copied
 
 
 def merge_models(models: Sequence[onnx.ModelProto], weights: Sequence[float]) -> onnx.ModelProto:

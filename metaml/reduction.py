@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx
 
-from metaml.compression import TOLERANCE, agreement, to_int8
+from metaml.compression import TOLERANCE, agreement, is_quantisable, to_int8
 from metaml.data import Split
 from metaml.delivery import Clock, Delivered, Workbench, finalists
 from metaml.ensembles import Judge
@@ -114,6 +114,8 @@ class Reducer:
     def _to_int8(self, model: Delivered, first: bytes | None, *, is_auto: bool) -> tuple[Delivered | None, Reduction]:
         if first is None:
             return None, Reduction("int8", False, "there is no model of the training rows alone to try it on")
+        if not is_quantisable(first):
+            return None, Reduction("int8", False, "it has no dense or convolving layers")
         rows = self._bench.rows
         train, valid = take_rows(rows, self._split.train), take_rows(rows, self._split.valid)
         plain, small = (run_model(file, valid) for file in (first, to_int8(first, train)))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace
 from ConfigSpace import Configuration as SpaceConfiguration
+from ConfigSpace.util import deactivate_inactive_hyperparameters
 
 from metaml.data import Modality
 from metaml.models import FAMILIES, Family
@@ -27,11 +28,14 @@ _TRAINED_AS_BEFORE: dict[str, Any] = {
 }
 """What the training of a network was before these were hyperparameters."""
 
+_READ_AS_BEFORE: dict[str, Any] = {"preprocessing": "robust", "numeric_embedding": "none"}
+"""What a network saw of the numbers of a table before there was a choice."""
+
 TABULAR_1: dict[str, dict[str, Any]] = {
     "hist_gradient_boosting": {},
     "linear": {},
-    "mlp": _TRAINED_AS_BEFORE,
-    "resnet": _TRAINED_AS_BEFORE,
+    "mlp": _TRAINED_AS_BEFORE | _READ_AS_BEFORE,
+    "resnet": _TRAINED_AS_BEFORE | _READ_AS_BEFORE,
 }
 """Family of space ``tabular-1`` -> the hyperparameters that came later, with the values that change nothing."""
 
@@ -132,8 +136,14 @@ class SearchSpace:
         """Return the default of each family: what is tried without any history."""
         return [self.default(name) for name in self.families]
 
-    def sample(self, n: int, seed: int) -> list[Configuration]:
-        """Return `n` random configurations, each family equally often in turn."""
+    def sample(self, n: int, seed: int, *, redrawn: float = 1.0) -> list[Configuration]:
+        """Return `n` random configurations, each family equally often in turn.
+
+        Args:
+            n: how many.
+            seed: fixes them; fewer are the beginning of more.
+            redrawn: share of the hyperparameters that are random; the others keep their defaults.
+        """
         rng = np.random.default_rng(seed)
         names, spaces = list(self.families), dict[str, ConfigurationSpace]()
         sampled = []
@@ -142,7 +152,8 @@ class SearchSpace:
             if name not in spaces:
                 spaces[name] = self.families[name].space()
                 spaces[name].seed(int(rng.integers(2**31)))
-            sampled.append(self._configuration(name, spaces[name].sample_configuration()))
+            point = spaces[name].sample_configuration()
+            sampled.append(self._configuration(name, point if redrawn == 1 else _mixed(point, redrawn, rng)))
         return sampled
 
     def _configuration(self, family: str, point: SpaceConfiguration) -> Configuration:
@@ -160,6 +171,16 @@ SPACES: dict[Modality, SearchSpace] = {
     ),
 }
 """Kind of task -> what is searched for it."""
+
+
+def _mixed(point: SpaceConfiguration, share: float, rng: np.random.Generator) -> SpaceConfiguration:
+    """Return the space's default with about a share of its hyperparameters from a point."""
+    space, drawn = point.config_space, dict(point)
+    values = {
+        name: drawn.get(name, hyperparameter.default_value) if rng.random() < share else hyperparameter.default_value
+        for name, hyperparameter in space.items()
+    }
+    return deactivate_inactive_hyperparameters(values, space)
 
 
 def _plain(value: Any) -> Any:

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from hw_cost.ops import flops
+from metaml.data import Task
 from metaml.models import FAMILIES, NetworkShape, TorchFamily
 from metaml.models.torch_family import ACTIVATIONS, TabularNetwork
-from metaml.preprocessing import Features
+from metaml.preprocessing import PREPROCESSORS, kind_of
 from metaml.trial import Configuration
 
 ROWS = 32
@@ -139,25 +140,35 @@ class ZeroCost:
 
     Args:
         name: in `SCORES`.
-        shape: what networks see of the task.
-        features: some of its rows.
+        task: gives the rows.
         seed: of the initial weights.
     """
 
-    def __init__(self, name: str, shape: NetworkShape, features: Features, *, seed: int = 0) -> None:
-        self._score, self._shape, self._seed = SCORES[name], shape, seed
-        n = REGION_ROWS if name == "regions" else ROWS
-        rows = features.rows(np.linspace(0, len(features) - 1, min(n, len(features))).round().astype(int))
-        self._inputs = tuple(torch.from_numpy(array) for array in rows.arrays)
+    def __init__(self, name: str, task: Task, *, seed: int = 0) -> None:
+        self._score, self._task, self._seed = SCORES[name], task, seed
+        self._n_rows = REGION_ROWS if name == "regions" else ROWS
+        self._known = dict[str, tuple[NetworkShape, tuple[Tensor, ...]]]()
 
     def __call__(self, config: Configuration) -> float:
         """Return the score of a configuration's untrained network; -inf for what is no network."""
         family = FAMILIES[config["family"]]
         if not isinstance(family, TorchFamily):
             return -math.inf
+        shape, inputs = self._view(kind_of(config))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
-            return self._score(family.build(config, self._shape), self._inputs)
+            return self._score(family.build(config, shape), inputs)
+
+    def _view(self, kind: str) -> tuple[NetworkShape, tuple[Tensor, ...]]:
+        """What a network sees of the task, and some rows of it."""
+        if kind not in self._known:
+            task, n = self._task, len(self._task.y)
+            preprocessor = PREPROCESSORS[task.modality].fit(task.inputs, kind)
+            rows = np.linspace(0, n - 1, min(self._n_rows, n)).round().astype(int)
+            features = preprocessor.transform({name: array[rows] for name, array in task.inputs.items()})
+            shape = preprocessor.shape(task.n_outputs, is_regression=task.type == "regression")
+            self._known[kind] = shape, tuple(torch.from_numpy(array) for array in features.arrays)
+        return self._known[kind]
 
 
 def _without_normalisation(module: nn.Module) -> None:

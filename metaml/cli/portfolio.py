@@ -29,7 +29,9 @@ def portfolio() -> None:
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Trials side by side.")
 @click.option("--trial-time", type=options.Duration(), default="60s", show_default=True, help="For one trial.")
 @click.option(
-    "--publish", type=click.Path(path_type=Path), help="Write all of the store's results as a history folder."
+    "--publish",
+    type=click.Path(path_type=Path),
+    help="Add all of the store's results to a history folder; what it holds already is not run again.",
 )
 @options.seed_option
 @options.json_option
@@ -51,7 +53,15 @@ def build(
     FOLDER holds tables and a manifest.csv with the columns name, file, target and, if known, task, family, rows. What
     the store already holds is not run again, so that a build can be stopped and started at will.
     """
-    from metaml.collect import Plan, choose_configurations, choose_tasks, collect, publish_history, read_manifest
+    from metaml.collect import (
+        Plan,
+        choose_configurations,
+        choose_tasks,
+        collect,
+        publish_history,
+        published,
+        read_manifest,
+    )
     from metaml.store import Store
 
     part = _parse_shard(shard)
@@ -63,11 +73,16 @@ def build(
 
     with Store.open(store_url) as store:
         plan = Plan(chosen, workers=workers, seed=seed, trial_seconds=trial_time)
-        n_new = collect(entries, plan, store, shard=part, report=report)
+        known = None if publish is None else published(publish)[0]
+        n_new = collect(entries, plan, store, known=known, shard=part, report=report)
         answer: dict[str, object] = {"tasks": len(entries), "configurations": len(chosen), "new_trials": n_new}
         if publish is not None:
-            published = publish_history(store, publish)
-            answer["published"] = {"folder": str(publish), "tasks": published[0], "configurations": published[1]}
+            tasks_in_all, configurations_in_all = publish_history(store, publish)
+            answer["published"] = {
+                "folder": str(publish),
+                "tasks": tasks_in_all,
+                "configurations": configurations_in_all,
+            }
     if as_json:
         print_json(answer)
     else:

@@ -7,7 +7,7 @@ from metaml.compression.accept import TOLERANCE, Accepted, Terms, compress, dist
 from metaml.compression.base import Compression, Price, TuningRows
 from metaml.compression.factorise import Factorise
 from metaml.compression.graph_model import GraphModel
-from metaml.compression.int8 import agreement, to_int8
+from metaml.compression.int8 import agreement, is_quantisable, to_int8
 from metaml.compression.prune import Prune
 
 COMPRESSIONS: dict[str, Compression] = {compression.name: compression for compression in (Prune(), Factorise())}
@@ -25,5 +25,6 @@ __all__ = [
     "agreement",
     "compress",
     "distil_into",
+    "is_quantisable",
     "to_int8",
 ]

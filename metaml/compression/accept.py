@@ -6,13 +6,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from metaml.compression.base import Compression, Price, TuningRows
 from metaml.compression.distill import distil, teach
 from metaml.compression.graph_model import GraphModel
 from metaml.compression.tuning import tune
 from metaml.ensembles import Judge
 from metaml.evaluation import Evaluator, Fold, Pipeline
-from metaml.models import FAMILIES, Exported, TorchFamily
+from metaml.models import FAMILIES, Exported, NetworkShape, TorchFamily
 from metaml.trial import Configuration
 
 TOLERANCE = 0.02
@@ -70,25 +72,25 @@ def compress(evaluator: Evaluator, config: Configuration, compression: Compressi
     """
     if not isinstance(FAMILIES[config["family"]], TorchFamily):
         return None
-    clock = _Clock(terms.seconds)
+    clock, folds = _Clock(terms.seconds), evaluator.folds(config)
     base = evaluator.evaluate(config, seed=terms.seed, seconds=clock.left())
     accepted: tuple[float, _Scored] | None = None
     for amount in compression.amounts:
         if clock.left() < LAST_SHARE * clock.used():
             break
         shrink = _shrinker(compression, amount, terms, clock)
-        smaller = [shrink(p, fold) for p, fold in zip(base.pipelines, evaluator.folds, strict=True)]
+        smaller = [shrink(p, fold) for p, fold in zip(base.pipelines, folds, strict=True)]
         pipelines = [pipeline for pipeline in smaller if pipeline is not None]
         if len(pipelines) < len(smaller):
             continue
-        scored = _score(evaluator, pipelines)
+        scored = _score(evaluator, pipelines, folds)
         if scored.error > base.error * (1 + terms.tolerance):
             break
         accepted = amount, scored
     if accepted is None:
         return None
     whole = evaluator.refit(config, seed=terms.seed, seconds=clock.left(), epochs=base.epochs)
-    final = _shrinker(compression, accepted[0], terms, clock)(whole, evaluator.everything)
+    final = _shrinker(compression, accepted[0], terms, clock)(whole, evaluator.everything(config))
     return None if final is None else _accepted(f"{compression.name} {accepted[0]:g}", accepted[1], whole, final)
 
 
@@ -101,10 +103,10 @@ class _Scored:
     metrics: dict[str, float]
 
 
-def _score(evaluator: Evaluator, pipelines: list[Pipeline]) -> _Scored:
-    judge = Judge(evaluator.metric, tuple(fold.y_valid for fold in evaluator.folds), evaluator.task.n_outputs)
-    folds = [p.predict_features(fold.valid) for p, fold in zip(pipelines, evaluator.folds, strict=True)]
-    return _Scored(pipelines, judge.error(folds), judge.metrics(folds))
+def _score(evaluator: Evaluator, pipelines: list[Pipeline], folds: list[Fold]) -> _Scored:
+    judge = Judge(evaluator.metric, tuple(fold.y_valid for fold in folds), evaluator.task.n_outputs)
+    predictions = [p.predict_features(fold.valid) for p, fold in zip(pipelines, folds, strict=True)]
+    return _Scored(pipelines, judge.error(predictions), judge.metrics(predictions))
 
 
 def _accepted(how: str, scored: _Scored, whole: Pipeline, final: Pipeline) -> Accepted:
@@ -120,7 +122,8 @@ def _shrinker(
         smaller = compression.shrink(network, amount, terms.price)
         if smaller is network:
             return None
-        return with_network(pipeline, tune(smaller, rows_of(pipeline, fold, terms.seed, clock.left())))
+        teacher = teach(pipeline.model.scores(fold.train))
+        return with_network(pipeline, tune(smaller, rows_of(pipeline, fold, terms.seed, clock.left()), teacher))
 
     return shrink
 
@@ -137,25 +140,38 @@ def distil_into(
         target_error: normalised validation error of what would be delivered otherwise.
         terms: tolerance and time.
     """
-    clock = _Clock(terms.seconds)
+    clock, folds = _Clock(terms.seconds), evaluator.folds(student)
     taught = evaluator.evaluate(teacher, seed=terms.seed, seconds=clock.left())
-    pipelines = [
-        _student(student, pipeline, fold, terms, clock)
-        for pipeline, fold in zip(taught.pipelines, evaluator.folds, strict=True)
+    words = [
+        pipeline.model.scores(fold.train)
+        for pipeline, fold in zip(taught.pipelines, evaluator.folds(teacher), strict=True)
     ]
-    scored = _score(evaluator, pipelines)
+    shape_of = _shapes(evaluator)
+    pipelines = [
+        _student(student, shape_of(fold), fold, said, terms, clock) for fold, said in zip(folds, words, strict=True)
+    ]
+    scored = _score(evaluator, pipelines, folds)
     if scored.error > target_error * (1 + terms.tolerance):
         return None
     whole = evaluator.refit(teacher, seed=terms.seed, seconds=clock.left(), epochs=taught.epochs)
-    return _accepted("distill", scored, whole, _student(student, whole, evaluator.everything, terms, clock))
+    said, rows = whole.model.scores(evaluator.everything(teacher).train), evaluator.everything(student)
+    return _accepted("distill", scored, whole, _student(student, shape_of(rows), rows, said, terms, clock))
 
 
-def _student(student: Configuration, teacher: Pipeline, fold: Fold, terms: Terms, clock: _Clock) -> Pipeline:
-    rows = replace(rows_of(teacher, fold, terms.seed, clock.left()), config=student)
-    network = distil(student, teacher.model.shape, rows, teach(teacher.model.scores(fold.train)))
-    return Pipeline(
-        teacher.preprocessor, GraphModel(student, teacher.model.shape, network), teacher.center, teacher.scale
-    )
+def _shapes(evaluator: Evaluator) -> Callable[[Fold], NetworkShape]:
+    task = evaluator.task
+    return lambda fold: fold.preprocessor.shape(task.n_outputs, is_regression=task.type == "regression")
+
+
+def _student(
+    student: Configuration, shape: NetworkShape, fold: Fold, said: np.ndarray, terms: Terms, clock: _Clock
+) -> Pipeline:
+    """Train a student on the training rows of a fold and on what its teacher says of them."""
+    y = fold.y_train
+    center, scale = (float(y.mean()), float(y.std()) or 1.0) if shape.is_regression else (0.0, 1.0)
+    target = (y - center) / scale if shape.is_regression else y
+    network = distil(student, shape, TuningRows(fold.train, target, student, terms.seed, clock.left()), teach(said))
+    return Pipeline(fold.preprocessor, GraphModel(student, shape, network), center, scale)
 
 
 def rows_of(pipeline: Pipeline, fold: Fold, seed: int, seconds: float) -> TuningRows:

@@ -54,12 +54,12 @@ Writer = Callable[[OpGraph, list[str | Parameter], Mapping[str, Any]], str]
 """(graph, sources there, data of the node that it stands for) -> node."""
 
 
-def copy_graph(graph: OpGraph, replace: Mapping[str, Writer]) -> OpGraph:
+def copy_graph(graph: OpGraph, writers: Mapping[str, Writer]) -> OpGraph:
     """Return a copy of a graph in which some nodes are written anew.
 
     Args:
         graph: the network.
-        replace: node -> what appends that which stands for it.
+        writers: node -> what appends that which stands for it.
     """
     copy, names = OpGraph(), dict[str, str]()
     for name, data in graph.network.nodes(data=True):
@@ -68,8 +68,8 @@ def copy_graph(graph: OpGraph, replace: Mapping[str, Writer]) -> OpGraph:
             continue
         sources = [names[source] if isinstance(source, str) else source for source in data["sources"]]
         operation = data["operation"]
-        if name in replace:
-            names[name] = replace[name](copy, sources, data)
+        if name in writers:
+            names[name] = writers[name](copy, sources, data)
         else:
             names[name] = copy.add(operation.op, *sources, output=operation.output, **operation.attributes)
     return copy

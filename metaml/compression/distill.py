@@ -8,7 +8,6 @@ import torch
 from metaml.compression.base import TuningRows
 from metaml.compression.tuning import Teacher, train
 from metaml.models import FAMILIES, Exported, NetworkShape, TorchFamily
-from metaml.models.base import SQUASH_TENSORS
 from metaml.trial import Configuration
 
 TEMPERATURE, ALPHA = 2.0, 0.7
@@ -32,5 +31,4 @@ def distil(student: Configuration, shape: NetworkShape, rows: TuningRows, teache
         torch.manual_seed(rows.seed)
         module = family.build(student, shape)
     train(module, rows, epochs=int(student["epochs"]), rate=float(student["learning_rate"]), teacher=teacher)
-    tensors = {name: tensor.detach().numpy() for name, tensor in module.state_dict().items()}
-    return Exported(family.graph(student, shape), tensors | SQUASH_TENSORS, {})
+    return Exported(family.graph(student, shape), family.tensors(module), {})

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hw_cost.graph import OpGraph, Parameter
 from hw_cost.onnx_writer import to_model
 from hw_cost.runtimes.torch_module import to_module
 from metaml.models import Exported, NetworkShape, Tensors
@@ -31,10 +32,10 @@ class GraphModule(nn.Module):
         self._body = to_module(model)
         self._inputs = [value.name for value in model.graph.input]
         self._names = [tensor.name for tensor in model.graph.initializer]
-        fixed = {name for node in model.graph.node if node.op_type == "BatchNormalization" for name in node.input[3:]}
+        trained = _trained(network.graph)
         for position, name in enumerate(self._names):
             value = getattr(self._body, f"constant_{position}")
-            if value.is_floating_point() and value.ndim and name not in fixed:
+            if value.is_floating_point() and name in trained:
                 delattr(self._body, f"constant_{position}")
                 self._body.register_parameter(f"constant_{position}", nn.Parameter(value))
 
@@ -47,6 +48,16 @@ class GraphModule(nn.Module):
         """Return the arrays as they are now, by the names that they have in the graph."""
         values = ((name, getattr(self._body, f"constant_{i}")) for i, name in enumerate(self._names))
         return {name: value.detach().numpy().copy() for name, value in values}
+
+
+def _trained(graph: OpGraph) -> set[str]:
+    """Names of the parameters that training sets; statistics of a normalisation are not among them."""
+    found = set()
+    for _, data in graph.network.nodes(data=True):
+        own = [source for source in data.get("sources", ()) if isinstance(source, Parameter)]
+        is_normalisation = "operation" in data and data["operation"].op == "BatchNormalization"
+        found |= {parameter.name for parameter in (own[:2] if is_normalisation else own) if parameter.is_trained}
+    return found
 
 
 class GraphModel(Model):

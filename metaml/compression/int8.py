@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import onnx
 
-from hw_cost.runtimes.quantisation import quantise
+from hw_cost.runtimes.quantisation import QUANTISED, quantise
 from metaml.data import RawInputs
 
 CALIBRATION_ROWS = 512
@@ -32,6 +32,12 @@ def to_int8(model: bytes, rows: RawInputs) -> bytes:
     quantised.metadata_props.extend(proto.metadata_props)
     content: bytes = quantised.SerializeToString()
     return content
+
+
+def is_quantisable(model: bytes) -> bool:
+    """Return whether a model file has layers that can compute in 8 bits."""
+    nodes = onnx.load_model_from_string(model).graph.node
+    return any(node.op_type in QUANTISED and node.name != PLAIN for node in nodes)
 
 
 def agreement(a: np.ndarray, b: np.ndarray) -> float:

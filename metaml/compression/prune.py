@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -84,16 +84,16 @@ def remove_units(network: Exported, kept: Mapping[str, np.ndarray]) -> Exported:
     tensors, graph = dict(network.tensors), network.graph
     nodes = graph.network.nodes
     cut = {str(_reader(graph, name)): units for name, units in kept.items()}
-    replace: dict[str, Writer] = {}
+    writers: dict[str, Writer] = {}
     for name in {*kept, *cut}:
         parameters = parameters_of(nodes[name])
         if name in kept:
-            tensors |= {p.name: tensors[p.name].take(kept[name], axis=0) for p in parameters}
+            tensors |= {p.name: tensors[p.name].take(kept[name], axis=0) for p in parameters if p.value is None}
         if name in cut and _makes_units(nodes[name]):
             weight = parameters[0].name
             tensors[weight] = tensors[weight].take(cut[name], axis=1)
-        replace[name] = _writer(tensors, kept.get(name))
-    copy = copy_graph(graph, replace)
+        writers[name] = _writer(tensors, kept.get(name))
+    copy = copy_graph(graph, writers)
     return Exported(copy, used_tensors(copy, tensors), network.attributes)
 
 
@@ -101,13 +101,17 @@ def _writer(tensors: Tensors, units: np.ndarray | None) -> Writer:
     def write(copy: OpGraph, sources: list[str | Parameter], data: Mapping[str, Any]) -> str:
         operation: Operation = data["operation"]
         output = operation.output if units is None else (operation.output[0], len(units), *operation.output[2:])
-        cut = [Parameter(s.name, tensors[s.name].shape) if isinstance(s, Parameter) else s for s in sources]
+        cut = [replace(s, shape=tensors[s.name].shape) if _is_array(s) else s for s in sources]
         attributes = dict(operation.attributes)
         if units is not None and _is_depthwise(operation):
             attributes["group"] = len(units)
         return copy.add(operation.op, *cut, output=output, **attributes)
 
     return write
+
+
+def _is_array(source: str | Parameter) -> TypeGuard[Parameter]:
+    return isinstance(source, Parameter) and source.value is None
 
 
 def _reader(graph: OpGraph, name: str) -> str | None:
@@ -139,4 +143,4 @@ def _passes(data: Mapping[str, Any]) -> bool:
     if operation.op == "Flatten":  # of images that were averaged to one pixel
         return all(length == 1 for length in operation.inputs[0][2:])
     per_unit = all(len(shape) == 1 for shape in operation.parameters.values())
-    return (operation.op in SCALING and per_unit) or _is_depthwise(operation)
+    return (operation.op in SCALING and per_unit and len(operation.output) != 3) or _is_depthwise(operation)

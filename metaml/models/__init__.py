@@ -3,15 +3,22 @@
 from metaml.models.base import Exported, Family, NetworkShape, TabularShape, Tensors
 from metaml.models.estimator_family import EstimatorFamily
 from metaml.models.extra_trees import ExtraTrees
+from metaml.models.ft_transformer import FTTransformer
 from metaml.models.hist_gradient_boosting import HistGradientBoosting
 from metaml.models.knn import KNN
 from metaml.models.linear import Linear
 from metaml.models.mlp import MLP
 from metaml.models.resnet import ResNet
+from metaml.models.saint import SAINT
+from metaml.models.tabm import TabM
 from metaml.models.torch_family import TorchFamily
 
 FAMILIES: dict[str, Family] = {
-    family.name: family for family in (HistGradientBoosting(), Linear(), MLP(), ResNet(), ExtraTrees(), KNN())
+    family.name: family
+    for family in (
+        *(HistGradientBoosting(), Linear(), MLP(), ResNet(), ExtraTrees(), KNN()),
+        *(TabM(), FTTransformer(), SAINT()),
+    )
 }
 """Name in the configuration -> family."""
 

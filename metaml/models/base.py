@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from ConfigSpace import ConfigurationSpace
 
-from hw_cost.graph import BATCH, OpGraph, Parameter
+from hw_cost.graph import BATCH, OpGraph, Parameter, number
 from metaml.data import Modality
 
 Tensors = dict[str, np.ndarray]
@@ -110,14 +110,10 @@ def emit_squash(graph: OpGraph, numeric: str, width: int) -> str:
     """
     shape = (BATCH, width)
     square = graph.add("Mul", numeric, numeric, output=shape)
-    ninth = graph.add("Mul", square, Parameter("squash.ninth", ()), output=shape)
-    above_one = graph.add("Add", ninth, Parameter("squash.one", ()), output=shape)
+    ninth = graph.add("Mul", square, number(1 / 9), output=shape)
+    above_one = graph.add("Add", ninth, number(1.0), output=shape)
     root = graph.add("Sqrt", above_one, output=shape)
     return graph.add("Div", numeric, root, output=shape)
-
-
-SQUASH_TENSORS: Tensors = {"squash.ninth": np.array(1 / 9, np.float32), "squash.one": np.array(1, np.float32)}
-"""The two constants of `emit_squash`."""
 
 
 def squash(numeric: np.ndarray) -> np.ndarray:

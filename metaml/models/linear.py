@@ -10,8 +10,8 @@ from ConfigSpace import ConfigurationSpace, OrdinalHyperparameter
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from hw_cost.graph import BATCH, OpGraph, Parameter
-from metaml.models.base import SQUASH_TENSORS, Exported, TabularShape, Tensors, emit_dense, emit_squash, squash
+from hw_cost.graph import BATCH, OpGraph, Parameter, constant
+from metaml.models.base import Exported, TabularShape, Tensors, emit_dense, emit_squash, squash
 from metaml.models.estimator_family import EstimatorFamily
 
 L2_STEPS = [1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0]
@@ -67,8 +67,7 @@ class Linear(EstimatorFamily):
             table = Parameter("categorical.weight", (shape.n_codes, shape.n_outputs))
             looked_up = (BATCH, shape.n_categorical, shape.n_outputs)
             rows = graph.add("Gather", table, inputs["codes"], output=looked_up, axis=0)
-            axes = Parameter("axes", (1,))
-            parts.append(graph.add("ReduceSum", rows, axes, output=scores, keepdims=0))
+            parts.append(graph.add("ReduceSum", rows, constant(1), output=scores, keepdims=0))
         return graph.add("Add", *parts, output=scores) if len(parts) == 2 else parts[0]
 
     def export(self, estimator: Any, config: Mapping[str, Any], shape: TabularShape) -> Exported:
@@ -81,10 +80,8 @@ class Linear(EstimatorFamily):
             categorical = categorical.copy()
             categorical[: shape.cardinalities[0]] += bias
         tensors: Tensors = {
-            **SQUASH_TENSORS,
             "numeric.weight": weight[:, : shape.n_numeric].astype(np.float32),
             "numeric.bias": bias.astype(np.float32),
             "categorical.weight": categorical.astype(np.float32),
-            "axes": np.array([1], dtype=np.int64),
         }
         return Exported(self.graph(config, shape), tensors, {})

@@ -10,13 +10,17 @@ from torch import nn
 
 from hw_cost.graph import BATCH, OpGraph
 from metaml.models.base import TabularShape, emit_dense, emit_layer_norm
+from metaml.models.numeric_embedding import numeric_embedding_space
 from metaml.models.torch_family import (
     ACTIVATIONS,
     TabularNetwork,
     TorchFamily,
+    activation_choice,
+    category_width,
     emit_input,
     input_width,
     optimiser_space,
+    preprocessing_choice,
 )
 
 
@@ -33,6 +37,10 @@ class MLP(TorchFamily):
             Integer("width", (16, 512), default=128, log=True),
             CategoricalHyperparameter("normalization", ["none", "layer"], default_value="layer"),
             *optimiser_space(),
+            preprocessing_choice(),
+            *numeric_embedding_space(),
+            category_width(),
+            activation_choice(),
         )
         return space
 

@@ -11,13 +11,17 @@ from torch import Tensor, nn
 
 from hw_cost.graph import BATCH, OpGraph
 from metaml.models.base import TabularShape, emit_dense, emit_layer_norm
+from metaml.models.numeric_embedding import numeric_embedding_space
 from metaml.models.torch_family import (
     ACTIVATIONS,
     TabularNetwork,
     TorchFamily,
+    activation_choice,
+    category_width,
     emit_input,
     input_width,
     optimiser_space,
+    preprocessing_choice,
 )
 
 
@@ -56,6 +60,10 @@ class ResNet(TorchFamily):
             Integer("width", (16, 384), default=96, log=True),
             Float("hidden_factor", (1.0, 4.0), default=2.0),
             *optimiser_space(),
+            preprocessing_choice(),
+            *numeric_embedding_space(),
+            category_width(),
+            activation_choice(),
         )
         return space
 

@@ -12,6 +12,14 @@ from hw_cost.graph import OpGraph
 from metaml.data import RawInputs
 from metaml.models.base import NetworkShape, Tensors
 
+USUAL = "robust"
+"""Kind of preprocessing of the configurations that do not choose one."""
+
+
+def kind_of(config: Mapping[str, Any]) -> str:
+    """Return the kind of preprocessing that a configuration wants."""
+    return str(config.get("preprocessing", USUAL))
+
 
 class Features(ABC):
     """Preprocessed rows."""
@@ -35,8 +43,13 @@ class Preprocessor(ABC):
 
     @classmethod
     @abstractmethod
-    def fit(cls, inputs: RawInputs) -> Self:
-        """Learn from raw rows, as ``Task.inputs`` has them."""
+    def fit(cls, inputs: RawInputs, kind: str = USUAL) -> Self:
+        """Learn from raw rows, as ``Task.inputs`` has them.
+
+        Args:
+            inputs: training rows.
+            kind: value of the hyperparameter ``preprocessing``; where there is no choice it means nothing.
+        """
 
     @abstractmethod
     def transform(self, inputs: RawInputs) -> Features:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +13,11 @@ import pandas as pd
 from hw_cost.graph import BATCH, OpGraph, Parameter
 from metaml.data import RawInputs
 from metaml.models.base import TabularShape, Tensors
-from metaml.preprocessing.base import Features, Preprocessor
+from metaml.preprocessing.base import USUAL, Features, Preprocessor
+from metaml.preprocessing.quantile import QuantileScores
+
+KINDS = ("robust", "quantile")
+"""Values of the hyperparameter ``preprocessing``."""
 
 MAX_CATEGORIES = 255
 """Distinct categories kept for each column; rarer ones share one code."""
@@ -49,8 +53,9 @@ class TableFeatures(Features):
 class TablePreprocessor(Preprocessor):
     """Fitted on the training rows alone.
 
-    A number x becomes (x - median) / interquartile range; a missing one 0, with an indicator column where the
-    training rows had missing values. Codes are numbered over all categorical columns, so that one table serves all.
+    A number x becomes (x - median) / interquartile range, and with `scores` a normal score from there; a missing one
+    is like the median, with an indicator column where the training rows had missing values. Codes are numbered over
+    all categorical columns, so that one table serves all.
     """
 
     center: np.ndarray
@@ -63,15 +68,30 @@ class TablePreprocessor(Preprocessor):
     """Kept categories of each categorical column, most frequent first."""
     n_rows: int
     """Training rows."""
+    scores: QuantileScores | None = None
+    """What makes the scaled numbers normal, for the kind ``quantile``."""
 
     @classmethod
-    def fit(cls, inputs: RawInputs) -> Self:
-        """Learn from raw float64 ``numeric`` (n, d_num) and raw text ``categorical`` (n, d_cat)."""
+    def fit(cls, inputs: RawInputs, kind: str = USUAL) -> Self:
+        """Learn from raw float64 ``numeric`` (n, d_num) and raw text ``categorical`` (n, d_cat).
+
+        Args:
+            inputs: training rows.
+            kind: ``robust`` or ``quantile``.
+
+        Raises:
+            ValueError: there is no such kind.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"the preprocessing of a table must be one of {', '.join(KINDS)}, however: {kind}")
         numeric, categorical = inputs["numeric"], inputs["categorical"]
         center, scale = _robust_scale(numeric)
         indicators = np.flatnonzero(np.isnan(numeric).any(axis=0)) if numeric.size else np.empty(0, dtype=np.int64)
         vocabularies = tuple(_vocabulary(column) for column in categorical.T)
-        return cls(center, scale, indicators.astype(np.int64), vocabularies, len(numeric))
+        robust = cls(center, scale, indicators.astype(np.int64), vocabularies, len(numeric))
+        if kind != "quantile" or not numeric.shape[1]:
+            return robust
+        return replace(robust, scores=QuantileScores.fit(robust.scaled(numeric)))
 
     @property
     def n_numeric(self) -> int:
@@ -96,16 +116,21 @@ class TablePreprocessor(Preprocessor):
     def transform(self, inputs: RawInputs) -> TableFeatures:
         """Return the features of raw float64 ``numeric`` (n, d_num) and raw text ``categorical`` (n, d_cat)."""
         numeric, categorical = inputs["numeric"], inputs["categorical"]
-        missing = np.isnan(numeric)
-        scaled = np.where(missing, 0.0, (numeric - self.center) * self.scale)
-        scaled = np.clip(scaled, -LIMIT, LIMIT).astype(np.float32)
-        parts = [scaled, missing[:, self.indicators].astype(np.float32)]
+        features = self.scaled(numeric)
+        if self.scores is not None:
+            features = self.scores.transform(features)
+        parts = [features, np.isnan(numeric[:, self.indicators]).astype(np.float32)]
         codes = np.empty(categorical.shape, dtype=np.int64)
         for j, (vocabulary, offset) in enumerate(zip(self.vocabularies, self.offsets, strict=True)):
             code_of = {"": MISSING} | {category: FIRST + i for i, category in enumerate(vocabulary)}
             column = pd.Series(categorical[:, j], dtype=object).map(code_of).fillna(OTHER)
             codes[:, j] = column.to_numpy(dtype=np.int64) + offset
         return TableFeatures(np.hstack(parts), codes)
+
+    def scaled(self, numeric: np.ndarray) -> np.ndarray:
+        """Return scaled numbers, float32 of the shape of the raw ones; 0 for a missing one."""
+        scaled = np.where(np.isnan(numeric), 0.0, (numeric - self.center) * self.scale)
+        return np.clip(scaled, -LIMIT, LIMIT).astype(np.float32)
 
     def emit(self, graph: OpGraph) -> dict[str, str]:
         """Append the operations that do `transform`; nodes of the numeric features and of the codes, if there are."""
@@ -127,6 +152,8 @@ class TablePreprocessor(Preprocessor):
         low, high = Parameter("low", ()), Parameter("high", ())
         clipped = graph.add("Clip", filled, low, high, output=shape, dtype="double")
         features = graph.add("Cast", clipped, output=shape, to=1)
+        if self.scores is not None:
+            features = self.scores.emit(graph, features)
         n_indicators = len(self.indicators)
         if not n_indicators:
             return features
@@ -170,6 +197,7 @@ class TablePreprocessor(Preprocessor):
             "indicators": self.indicators,
             "first_cells": np.arange(len(self.vocabularies), dtype=np.int64) * n_words,
             "code_table": table.ravel(),
+            **({} if self.scores is None else self.scores.tensors()),
         }
 
     def long_attributes(self) -> dict[str, Mapping[str, Any]]:

@@ -109,7 +109,8 @@ def _compress(evaluator: Evaluator, job: Job) -> Outcome:
         found = distil_into(evaluator, task.student, job.configuration, task.target_error, terms)
     seconds = time.monotonic() - started
     if found is None:
-        return Outcome(job.number, "ok", seconds=seconds, message="nothing could be saved within the tolerance")
+        why = "nothing could be saved" if task.student is None else "no student came near enough"
+        return Outcome(job.number, "ok", seconds=seconds, message=f"{why} within the tolerance")
     _export(evaluator, found.refit, job.export_to)
     _export(evaluator, found.first, task.first_to)
     text = f"{found.how}: {found.n_before:,} -> {found.n_parameters:,} parameters"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from metaml.models import NetworkShape, TorchFamily
-from metaml.models.torch_family import Batch
+from metaml.models.torch_family import Batch, prepare
 from metaml.training.averaging import ExponentialAverage
 from metaml.training.deadline import Foresight
 from metaml.training.losses import prediction_of, training_loss, validation_loss
@@ -55,9 +55,10 @@ class Training:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._generator = torch.Generator(self._device).manual_seed(seed)
         self._random: list[Tensor] = []
+        self._train = self._tensors(train)
         with self._random_state(seed):
             self._module = family.build(config, shape).to(self._device)
-        self._train = self._tensors(train)
+            prepare(self._module, self._train.inputs)
         self._validation = None if validation is None else self._tensors(validation)
         n = len(train.features)
         self._batch_size = min(config["batch_size"], max(1, n // MIN_STEPS_PER_EPOCH))

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from metaml.models import FAMILIES, Exported, NetworkShape, TorchFamily
-from metaml.models.base import SQUASH_TENSORS
+from metaml.models import Exported, NetworkShape, TorchFamily
 from metaml.preprocessing import Features
 from metaml.training.loop import Training, predict
 from metaml.training.model import Model, Rows
@@ -32,9 +31,7 @@ class NetworkModel(Model):
 
     def export(self) -> Exported:
         """Return the module's graph with its state dict."""
-        tensors = {name: tensor.detach().cpu().numpy() for name, tensor in self.module.state_dict().items()}
-        graph = FAMILIES[self.config["family"]].graph(self.config, self.shape)
-        return Exported(graph, tensors | SQUASH_TENSORS, {})
+        return Exported(self.family.graph(self.config, self.shape), self.family.tensors(self.module), {})
 
 
 def fit_network(

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from metaml.collect import Plan, choose_configurations, choose_tasks, collect, publish_history, read_manifest
+from metaml.collect import Plan, choose_configurations, choose_tasks, collect, publish_history, published, read_manifest
 from metaml.errors import UsageError
 from metaml.space import SPACES
 from metaml.store import Store
@@ -56,6 +56,21 @@ def test_shards_cover_everything_once_and_a_second_run_does_nothing(folder, tmp_
     assert history.errors.max(axis=None) < 1
     assert history.groups.value_counts().to_dict() == {"a": 2, "b": 1}
     assert history.metafeatures.shape[0] == 3
+
+
+def test_what_a_history_holds_is_kept_and_not_run_again(folder, tmp_path):
+    entries = read_manifest(folder)
+    with Store.open(tmp_path / "first.sqlite") as store:
+        collect(entries[:2], PLAN, store)
+        publish_history(store, tmp_path / "history")
+    before = load_history(tmp_path / "history")
+    with Store.open(tmp_path / "second.sqlite") as store:
+        assert collect(entries, PLAN, store, known=published(tmp_path / "history")[0]) == 2  # t2 alone
+        assert publish_history(store, tmp_path / "history") == (3, 2)
+    after = load_history(tmp_path / "history")
+    pd.testing.assert_frame_equal(after.errors.loc[before.errors.index, before.errors.columns], before.errors)
+    names = pd.read_parquet(tmp_path / "history" / "tasks.parquet")["name"]
+    assert sorted(names) == ["t0", "t1", "t2"]
 
 
 def test_table_that_cannot_be_loaded_is_left_out_with_the_reason(folder, tmp_path):

@@ -74,7 +74,9 @@ class TestContract:
         assert sizes == sorted(sizes, reverse=True)
         assert sizes[-1] < 0.8 * sizes[0]
         assert all(np.array_equal(array, network.tensors[key]) for key, array in before.items())
-        small = with_network(pipeline, tune(smaller, rows_of(pipeline, evaluator.everything, 0, 60)))
+        small = with_network(
+            pipeline, tune(smaller, rows_of(pipeline, evaluator.everything(pipeline.model.config), 0, 60))
+        )
         model = to_onnx(small, evaluator.task).SerializeToString()
         assert check_parity(model, small, evaluator.task.inputs) < 1e-4
         assert len(model) < len(to_onnx(pipeline, evaluator.task).SerializeToString())
@@ -93,7 +95,7 @@ def low_rank(network: Exported) -> Exported:
 
 
 def test_an_untouched_network_predicts_the_same_as_graph(pipelines, evaluator):
-    features = evaluator.everything.train
+    features = evaluator.everything(SPACE.default("mlp")).train
     for pipeline in pipelines.values():
         found = scores(pipeline, pipeline.model.export(), features)
         np.testing.assert_allclose(found, pipeline.model.scores(features), atol=1e-6)
@@ -283,13 +285,13 @@ class TestInt8:
 
 def test_tuning_is_the_same_every_time(pipelines, evaluator):
     pipeline = pipelines["mlp"]
-    rows = rows_of(pipeline, evaluator.everything, 3, 60)
+    rows = rows_of(pipeline, evaluator.everything(pipeline.model.config), 3, 60)
     a, b = (tune(pipeline.model.export(), rows) for _ in range(2))
     assert all(np.array_equal(a.tensors[name], b.tensors[name]) for name in a.tensors)
 
 
 def test_training_that_is_out_of_time_says_so(pipelines, evaluator):
     pipeline = pipelines["mlp"]
-    rows = rows_of(pipeline, evaluator.everything, 0, 0.0)
+    rows = rows_of(pipeline, evaluator.everything(pipeline.model.config), 0, 0.0)
     with pytest.raises(TimeoutError):
         tune(pipeline.model.export(), rows)

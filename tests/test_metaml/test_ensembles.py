@@ -9,10 +9,10 @@ from metaml.data import make_splits, make_task
 from metaml.delivery import Finisher, Workbench
 from metaml.ensembles import Judge, average, choose
 from metaml.evaluation import Evaluator
-from metaml.export import to_onnx
+from metaml.export import deployed_graph, to_onnx
 from metaml.latency import open_device
 from metaml.membership import Membership
-from metaml.merge import check_merged, ensemble_graph, merge_models, run_model
+from metaml.merge import Foretold, check_merged, ensemble_graph, merge_models, run_model
 from metaml.metrics import metric_for
 from metaml.predictions import drop_predictions, read_predictions, write_predictions
 from metaml.refits import Refitter
@@ -145,8 +145,11 @@ class TestMerge:
         expected = [pipeline.predict(task.inputs).reshape(-1, task.n_outputs) for pipeline in pipelines]
         unit = float(task.y.std()) if kind == "regression" else 1.0
         assert check_merged(merged.SerializeToString(), task.inputs, expected, weights, scale=unit) < 1e-4
-        pipeline = pipelines[0]
-        foretold = ensemble_graph(configurations, pipeline.preprocessor, pipeline.model.shape)
+        members = [
+            Foretold(deployed_graph(p.model.config, p.preprocessor, p.model.shape), p.preprocessor.tensors())
+            for p in pipelines
+        ]
+        foretold = ensemble_graph(members)
         assert sorted(op.op for op in foretold) == sorted(node.op_type for node in merged.graph.node)
 
     def test_preprocessing_is_shared(self, task):

@@ -1,7 +1,8 @@
 """Preprocessing: what the eye can check, and laws."""
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -16,8 +17,8 @@ def raw(numeric=None, categorical=None) -> dict:
     return {"numeric": numeric, "categorical": categorical}
 
 
-def fit(numeric=None, categorical=None) -> TablePreprocessor:
-    return TablePreprocessor.fit(raw(numeric, categorical))
+def fit(numeric=None, categorical=None, kind="robust") -> TablePreprocessor:
+    return TablePreprocessor.fit(raw(numeric, categorical), kind)
 
 
 def test_median_and_quartiles_by_hand():
@@ -49,9 +50,12 @@ def test_many_categories_are_cut():
     assert fit(categorical=words).cardinalities == (MAX_CATEGORIES + 2,)
 
 
-@given(arrays(np.float64, (12, 2), elements=st.floats(allow_nan=True, allow_infinity=True)))
-def test_features_are_always_finite(numeric):
-    features = fit(numeric).transform(raw(numeric))
+@given(
+    arrays(np.float64, (12, 2), elements=st.floats(allow_nan=True, allow_infinity=True)),
+    st.sampled_from(["robust", "quantile"]),
+)
+def test_features_are_always_finite(numeric, kind):
+    features = fit(numeric, kind=kind).transform(raw(numeric))
     assert np.isfinite(features.numeric).all()
     assert np.abs(features.numeric).max() <= LIMIT
 
@@ -63,3 +67,41 @@ def test_scale_and_offset_of_a_column_do_not_matter(scale, offset):
     np.testing.assert_allclose(
         fit(column).transform(raw(column)).numeric, fit(moved).transform(raw(moved)).numeric, rtol=1e-3, atol=1e-3
     )
+
+
+def test_quantile_scores_of_a_skewed_column_are_normal():
+    column = np.exp(2 * np.random.default_rng(0).normal(size=4000))[:, None]
+    scores = fit(column, kind="quantile").transform(raw(column)).numeric[:, 0]
+    expected = np.log(column[:, 0]) / 2  # the normal numbers that the column was made of
+    assert abs(scores.mean()) < 0.02
+    assert abs(scores.std() - 1) < 0.03
+    assert np.corrcoef(scores, expected)[0, 1] > 0.995
+
+
+def test_quantile_scores_stop_at_the_training_rows_and_holes_are_medians():
+    column = np.arange(1.0, 1002.0)[:, None]
+    preprocessor = fit(column, kind="quantile")
+    rows = np.array([[1.0], [-np.inf], [501.0], [np.nan], [1001.0], [1e300]])
+    scores = preprocessor.transform(raw(rows)).numeric[:, 0]
+    np.testing.assert_allclose(scores, [-3, -3, 0, 0, 3, 3], atol=1e-6)
+
+
+def test_a_frequent_number_has_the_mean_of_its_scores():
+    column = np.array([[0.0]] * 60 + [[1.0]] * 40)  # ranks 0 … 0.6: scores from -3 to 0.25
+    scores = fit(column, kind="quantile").transform(raw(column)).numeric[:, 0]
+    assert np.unique(scores).size == 2
+    assert -1.6 < scores[0] < -1.2
+    assert 1.5 < scores[-1] < 1.8
+
+
+@settings(max_examples=30)
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=40))
+def test_quantile_scores_keep_the_order(numbers):
+    column = np.sort(numbers)[:, None]
+    scores = fit(column, kind="quantile").transform(raw(column)).numeric[:, 0]
+    assert np.diff(scores).min() >= -1e-6
+
+
+def test_an_unknown_kind_is_told():
+    with pytest.raises(ValueError, match="robust, quantile, however: log"):
+        fit([[1.0]], kind="log")

@@ -38,6 +38,18 @@ def test_samples_are_a_prefix_of_more_samples():
     assert SPACE.sample(6, 1) == SPACE.sample(10, 1)[:6]
 
 
+def test_variations_of_defaults_are_legal_and_nearer_to_them():
+    defaults = {c["family"]: c for c in SPACE.defaults()}
+
+    def moved(configurations: list) -> float:
+        return sum(c[key] != defaults[c["family"]].get(key) for c in configurations for key in c)
+
+    near, far = SPACE.sample(40, 1, redrawn=0.4), SPACE.sample(40, 1)
+    assert all(map(SPACE.is_legal, near))
+    assert 0 < moved(near) < 0.7 * moved(far)
+    assert near[:10] == SPACE.sample(10, 1, redrawn=0.4)
+
+
 @pytest.mark.parametrize(
     "change",
     [{"space": "tabular-0"}, {"family": "svm"}, {"l2": 77.0}, {"l2": None}, {"unknown": 1}, {"l2": "much"}],

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from metaml.models import TabularShape
-from metaml.preprocessing import TableFeatures
+from metaml.data import make_task
 from metaml.space import SPACES
 from metaml.zero_cost import SCORES, ZeroCost, condition_number, jacob_cov, kernel, linear_regions, synflow
+from tests.conftest import mixed_table
 
 SPACE = SPACES["tabular"]
 RNG = np.random.default_rng(0)
@@ -59,11 +59,13 @@ def test_rows_with_the_same_jacobian_score_worse_than_rows_with_their_own():
 
 @pytest.mark.parametrize("name", SCORES)
 class TestContract:
-    shape = TabularShape(5, (4, 3), n_outputs=3, is_regression=False)
-    features = TableFeatures(RNG.normal(size=(64, 5)).astype(np.float32), RNG.integers(0, 3, (64, 2)) + [0, 4])
+    @pytest.fixture(scope="class")
+    def task(self):
+        table = mixed_table(n_classes=3)
+        return make_task(table[["age", "income", "city", "member"]], table["label"])
 
-    def test_same_seed_same_score_and_nothing_else_changes(self, name):
-        score = ZeroCost(name, self.shape, self.features, seed=3)
+    def test_same_seed_same_score_and_nothing_else_changes(self, name, task):
+        score = ZeroCost(name, task, seed=3)
         state = torch.get_rng_state()
         for family in ("mlp", "resnet"):
             value = score(SPACE.default(family))
@@ -71,5 +73,5 @@ class TestContract:
             assert not math.isnan(value)
         assert torch.equal(torch.get_rng_state(), state)
 
-    def test_what_is_no_network_comes_last(self, name):
-        assert ZeroCost(name, self.shape, self.features)(SPACE.default("linear")) == -math.inf
+    def test_what_is_no_network_comes_last(self, name, task):
+        assert ZeroCost(name, task)(SPACE.default("linear")) == -math.inf
