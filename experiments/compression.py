@@ -87,14 +87,10 @@ class Bench:
                 smaller = compression.shrink(network, amount, self.price)
                 if smaller is network:
                     continue
-                tuned = self._file(
-                    f"{compression.name} {amount:g}", with_network(pipeline, tune(smaller, rows, teacher))
-                )
+                tuned = with_network(pipeline, tune(smaller, rows, teacher))
                 yield self._file(f"{compression.name} {amount:g}", tuned)
         yield self._file("small, alone", self.evaluator.evaluate(STUDENT, seconds=SECONDS).pipelines[0])
-        taught = distil(
-            STUDENT, pipeline.model.shape, replace(rows, config=STUDENT), teach(pipeline.model.scores(fold.train))
-        )
+        taught = distil(STUDENT, pipeline.model.shape, replace(rows, config=STUDENT), teacher)
         student = GraphModel(STUDENT, pipeline.model.shape, taught)
         yield self._file("small, taught", Pipeline(pipeline.preprocessor, student, pipeline.center, pipeline.scale))
 
