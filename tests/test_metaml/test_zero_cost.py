@@ -57,13 +57,14 @@ def test_rows_with_the_same_jacobian_score_worse_than_rows_with_their_own():
     assert jacob_cov(bent, inputs()) > jacob_cov(flat, inputs())
 
 
+@pytest.fixture(scope="module")
+def task():
+    table = mixed_table(n_classes=3)
+    return make_task(table[["age", "income", "city", "member"]], table["label"])
+
+
 @pytest.mark.parametrize("name", SCORES)
 class TestContract:
-    @pytest.fixture(scope="class")
-    def task(self):
-        table = mixed_table(n_classes=3)
-        return make_task(table[["age", "income", "city", "member"]], table["label"])
-
     def test_same_seed_same_score_and_nothing_else_changes(self, name, task):
         score = ZeroCost(name, task, seed=3)
         state = torch.get_rng_state()
