@@ -18,7 +18,6 @@ from uuid import uuid4
 import numpy as np
 import pandas as pd
 
-import metafeatures
 from metaml.context import Context, prepare
 from metaml.data import Task, TaskType, load_task
 from metaml.delivery import Delivered, Finisher, Workbench, pareto
@@ -41,7 +40,7 @@ from metaml.runners import Assignment, WorkerPool
 from metaml.session import Session
 from metaml.store import Recorder, RunRecord, Store, default_store_url
 from metaml.trial import Trial
-from metaml.views import remember, task_record
+from metaml.views import DESCRIPTIONS, remember, task_record
 
 _DESCRIBED = ("configuration", "ensemble", "compression", "metrics", "error", "latency_ms")
 """What ``model.json`` says of the answer, among other things."""
@@ -86,7 +85,7 @@ class SearchResult:
 
     @cached_property
     def predictor(self) -> Predictor:
-        """The delivered model, ready to predict tables."""
+        """The delivered model, ready to predict."""
         return Predictor(self.model_path)
 
 
@@ -117,7 +116,8 @@ def search(
     """Search the best model for a task.
 
     Args:
-        task: a path, ``sklearn:NAME``, ``openml:TASK``, ``openml:dDATASET``, a DataFrame with the target, or a `Task`.
+        task: a file, an image folder, ``sklearn:NAME``, ``openml:TASK``, ``openml:dDATASET``, a DataFrame with the
+            target, or a `Task`.
         target: name of the target column.
         task_type: ``binary``, ``multiclass``, ``regression`` or ``classification``; None to tell it from the target.
         device: ``cpu`` for this machine, or the JSON file of a latency table.
@@ -277,7 +277,7 @@ class _Run:
 
     def _run_and_deliver(self, session: Session, log: Logbook, context: Context) -> SearchResult:
         request = self._request
-        title = f"{self._task.name}: {self._task.type}, {len(self._task.y)} rows, {self._task.n_features} columns"
+        title = f"{self._task.name}: {self._task.type}, {self._task.extent}"
         self._listener.message(_remembers(context))
         self._listener.started(title, request.time_limit)
         try:
@@ -348,7 +348,7 @@ class _Run:
         if earlier is not None:
             return earlier.run_id
         store.add_task(task_record(task))
-        remember(store, task, {metafeatures.VERSION: context.metafeatures})
+        remember(store, task, {DESCRIPTIONS[task.modality]: context.metafeatures})
         run_id = uuid4().hex
         store.add_run(
             RunRecord(
@@ -467,6 +467,7 @@ def _describe_task(task: Task, context: Context) -> dict[str, Any]:
         "target": task.target,
         "rows": len(task.y),
         "columns": task.n_features,
+        "extent": task.extent,
         "classes": len(task.classes),
         "metric": context.metric.name,
         "validation": f"{len(context.splits)}-fold cross-validation" if len(context.splits) > 1 else "holdout",

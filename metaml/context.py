@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 import platformdirs
 
-import metafeatures
 from metaml.data import Split, Task, make_splits
 from metaml.history import history_of_space, upgraded
 from metaml.latency import DeviceTable, LatencyModel
@@ -19,7 +18,7 @@ from metaml.request import SearchRequest
 from metaml.space import SPACES, SearchSpace
 from metaml.store import Store
 from metaml.trial import Configuration
-from metaml.views import describe_task
+from metaml.views import DESCRIPTIONS, describe_task
 from metaml.zero_cost import ZeroCost
 from portfolio import WARM_STARTERS, History, WarmStarter, load_default_history
 
@@ -105,7 +104,9 @@ def prepare(request: SearchRequest, task: Task, store: Store | None, device: Dev
 
 def remembered(store: Store | None, space: SearchSpace, *, exclude: str) -> History:
     """Return the default history and the store's of a space, without the task `exclude`; the store's results win."""
-    history = upgraded(load_default_history().drop_tasks([exclude]), space)
+    shipped = upgraded(load_default_history().drop_tasks([exclude]), space)
+    history = shipped if shipped.configurations else History.empty()
     if store is None:
         return history
-    return history.merge(history_of_space(store, space, exclude=[exclude], metafeatures_version=metafeatures.VERSION))
+    version = DESCRIPTIONS[space.modality]
+    return history.merge(history_of_space(store, space, exclude=[exclude], metafeatures_version=version))

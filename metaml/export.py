@@ -71,6 +71,7 @@ def describe_model(task: Task) -> dict[str, Any]:
     """Return what a caller must know to feed the model and to read its output, as plain JSON values."""
     return {
         "task": task.name,
+        "modality": task.modality,
         "type": task.type,
         "target": task.target,
         "classes": list(task.classes),

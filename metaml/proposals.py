@@ -23,8 +23,6 @@ ASKS = 24
 """How often SMAC is asked for a configuration that is fast enough before random ones are screened."""
 FILTERED = 16
 """Random networks of which a zero-cost score keeps the best."""
-SCREENED = 400
-"""Random configurations among which a fast enough one is looked for."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ class Proposer:
 
     def safe(self) -> Proposal | None:
         """Return the default of the quickest family, for a search that has no model and little time; once."""
-        return self._accept(self._space.default(self._space.safe_family), "default")
+        return self._accept(self._space.safe(), "default")
 
     def closest(self) -> Proposal | None:
         """Return the untried configuration of lowest predicted latency, for a limit that nothing seems to keep."""
@@ -173,7 +171,7 @@ class Proposer:
         self._is_filtered = self._promise is not None and not self._is_filtered
         if self._promise is None or not self._is_filtered:
             return None
-        random = self._space.sample(SCREENED, self._seed + len(self._seen))
+        random = self._space.sample(self._space.n_screened, self._seed + len(self._seen))
         fast = (c for c in self._networks(random) if self._latency.check(c)[1] <= 1)
         scored = [(self._promise(configuration), configuration) for configuration in islice(fast, FILTERED)]
         return self._accept(max(scored, key=lambda pair: pair[0])[1], "zero-cost") if scored else None
@@ -203,7 +201,7 @@ class Proposer:
         return None
 
     def _screen(self) -> list[Configuration]:
-        return self._space.defaults() + self._space.sample(SCREENED, self._seed + len(self._seen))
+        return self._space.defaults() + self._space.sample(self._space.n_screened, self._seed + len(self._seen))
 
 
 def _cost_of_excess(excess: float) -> float:

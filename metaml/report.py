@@ -69,8 +69,8 @@ def write_report(summary: dict[str, Any], path: Path) -> None:
     task, best = summary["task"], summary["best"]
     parts = [
         f"<h1>{escape(task['name'])}</h1>",
-        f"<p class=sub>{escape(task['type'])} · target “{escape(task['target'])}” · {task['rows']:,} rows · "
-        f"{task['columns']} columns · {escape(task['validation'])}</p>",
+        f"<p class=sub>{escape(task['type'])} · target “{escape(task['target'])}” · "
+        f"{escape(task['extent'])} · {escape(task['validation'])}</p>",
         _cards(summary),
         "<h2>The model</h2>",
         _model(best),

@@ -30,7 +30,7 @@ class NetworkModel(Model):
         return array
 
     def export(self) -> Exported:
-        """Return the module's graph with its state dict."""
+        """Return the module's graph with its arrays."""
         return Exported(self.family.graph(self.config, self.shape), self.family.tensors(self.module), {})
 
 
