@@ -247,6 +247,17 @@ class TestDelivery:
         finisher = self.finisher(run, pool, task, device_table, limit_ms=1.0, latency=latency)
         assert len(finisher.deliver(self.trials(run, task), lambda: 60.0).members) == 2
 
+    def test_a_file_that_cannot_be_merged_costs_the_ensemble_not_the_answer(
+        self, run, pool, task, device_table, monkeypatch
+    ):
+        from metaml import delivery
+
+        monkeypatch.setattr(delivery, "merge_models", lambda *_: (_ for _ in ()).throw(ValueError("broken")))
+        finisher = self.finisher(run, pool, task, device_table)
+        model = finisher.deliver(self.trials(run, task), lambda: 60.0)
+        assert [member.trial.number for member in model.members] == [0]
+        assert any("broken" in note for note in finisher.notes)
+
     def test_out_of_time_in_the_middle_of_refits(self, run, pool, task, device_table):
         """The second member would train for ever: what is there in time is delivered, and the pool is free again."""
         import time
@@ -259,17 +270,6 @@ class TestDelivery:
         assert {member.trial.number for member in model.members} <= {0, 1}
         assert run.model.exists()
         assert pool.n_idle == 1
-
-    def test_a_file_that_cannot_be_merged_costs_the_ensemble_not_the_answer(
-        self, run, pool, task, device_table, monkeypatch
-    ):
-        from metaml import delivery
-
-        monkeypatch.setattr(delivery, "merge_models", lambda *_: (_ for _ in ()).throw(ValueError("broken")))
-        finisher = self.finisher(run, pool, task, device_table)
-        model = finisher.deliver(self.trials(run, task), lambda: 60.0)
-        assert [member.trial.number for member in model.members] == [0]
-        assert any("broken" in note for note in finisher.notes)
 
 
 def test_foretold_latency_of_an_ensemble_is_less_than_that_of_its_members(task, device_table):
