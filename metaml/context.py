@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from metaml.space import SPACES, SearchSpace
 from metaml.store import Store
 from metaml.trial import Configuration
 from metaml.views import DESCRIPTIONS, describe_task
+from metaml.zero_cost import ZeroCost
 from portfolio import WARM_STARTERS, History, WarmStarter, load_default_history
 
 
@@ -40,6 +42,11 @@ class Context:
         """What is searched."""
         return SPACES[self.task.modality]
 
+    def ensemble_latency(self, configurations: Sequence[Configuration]) -> tuple[float, float]:
+        """Return the predicted latency of configurations as one network, and its upper bound, ms."""
+        cost = self.latency.predict_ensemble(configurations)
+        return cost.latency_ms, cost.high_ms
+
     def latency_limit(self, limit_ms: float | None) -> LatencyLimit:
         """Return what rejects configurations before training."""
         model = self.latency
@@ -50,6 +57,10 @@ class Context:
 
         return LatencyLimit(predict, limit_ms)
 
+    def _promise(self, request: SearchRequest) -> ZeroCost | None:
+        """Return what scores untrained networks, if that is asked for."""
+        return None if request.zero_cost is None else ZeroCost(request.zero_cost, self.task, seed=request.seed)
+
     def proposer(self, request: SearchRequest) -> Proposer:
         """Return what decides on the trials of a search."""
         return Proposer(
@@ -59,6 +70,7 @@ class Context:
             self.space,
             self.latency_limit(request.max_latency_ms),
             seed=request.seed,
+            promise=self._promise(request),
         )
 
 

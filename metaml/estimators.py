@@ -39,6 +39,9 @@ class _MetaEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is un
         out: str | Path | None = None,
         seed: int = 0,
         metric: str | None = None,
+        ensemble: int = 5,
+        compress: str = "none",
+        zero_cost: str | None = None,
     ) -> None:
         self.time_limit = time_limit
         self.device = device
@@ -51,6 +54,9 @@ class _MetaEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is un
         self.out = out
         self.seed = seed
         self.metric = metric
+        self.ensemble = ensemble
+        self.compress = compress
+        self.zero_cost = zero_cost
 
     def fit(self, X: pd.DataFrame | np.ndarray, y: Any) -> Self:
         """Search the best model for a table or for images.

@@ -72,6 +72,8 @@ class Evaluation:
     model_bytes: int
     pipelines: tuple[Pipeline, ...]
     """The fitted pipeline of each fold."""
+    predictions: tuple[np.ndarray, ...]
+    """Of each fold's validation rows: probabilities ``(n, k)`` or values ``(n,)``."""
     reached: RungErrors = ()
     """Errors at the rungs that the first fold passed."""
 
@@ -88,7 +90,9 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class _Fold:
+class Fold:
+    """Preprocessed rows of one split; of all rows, the validation rows are the training rows."""
+
     preprocessor: Preprocessor
     train: Features
     valid: Features
@@ -102,8 +106,8 @@ class Evaluator:
     def __init__(self, task: Task, splits: Sequence[Split], metric: Metric) -> None:
         self.task, self.splits, self.metric = task, splits, metric
         self._preprocessing = PREPROCESSORS[task.modality]
-        self._folds = dict[str, list[_Fold]]()
-        self._everything = dict[str, tuple[Preprocessor, Features]]()
+        self._folds = dict[str, list[Fold]]()
+        self._everything = dict[str, Fold]()
 
     def evaluate(
         self,
@@ -131,17 +135,19 @@ class Evaluator:
             TimeoutError, DivergedError: see `metaml.training.fit_model`.
         """
         wall, cpu = time.monotonic(), _cpu_seconds()
-        scores, constants, pipelines = [], [], []
+        scores, constants, pipelines, predictions = [], [], [], []
         reached: list[tuple[float, float]] = []
-        folds = self._preprocessed(kind_of(config))
+        folds = self.folds(config)
         for i, fold in enumerate(folds):
             share = (seconds - (time.monotonic() - wall)) / (len(folds) - i)
             pauses = self._pauses(fold, rungs, reached) if rungs is not None and i == 0 else None
             pipeline = self._fit_fold(fold, config, budget, seed, share, pauses)
-            score, constant = _scores(fold, pipeline.predict_features(fold.valid))
+            prediction = pipeline.predict_features(fold.valid)
+            score, constant = _scores(fold, prediction)
             scores.append(score)
             constants.append(constant)
             pipelines.append(pipeline)
+            predictions.append(prediction)
             if i == 0 and len(folds) > 1:
                 first = normalised_error(self.metric, scores, constants)
                 if first > hopeless:
@@ -158,9 +164,10 @@ class Evaluator:
             model_bytes=4 * _n_trained(exported.graph),
             pipelines=tuple(pipelines),
             reached=tuple(reached),
+            predictions=tuple(predictions),
         )
 
-    def _pauses(self, fold: _Fold, rungs: Rungs, reached: list[tuple[float, float]]) -> Pauses:
+    def _pauses(self, fold: Fold, rungs: Rungs, reached: list[tuple[float, float]]) -> Pauses:
         """Return pauses that write down the error at each rung, and end the trial where it is above the limit."""
         limits = dict(rungs.limits)
         center, scale = _target_scale(self.task, fold.y_train)
@@ -186,23 +193,30 @@ class Evaluator:
         Raises:
             TimeoutError, DivergedError: see `metaml.training.fit_model`.
         """
+        rows = self.everything(config)
+        train = Rows(rows.train, rows.y_train)
+        return self._fit(rows.preprocessor, train, config, seed, seconds, epochs=epochs)
+
+    def everything(self, config: Configuration) -> Fold:
+        """Return all rows of the task, preprocessed as a configuration wants it: what a refit is trained on."""
         kind = kind_of(config)
         if kind not in self._everything:
-            fitted = self._preprocessing.fit(self.task.inputs, kind)
-            self._everything[kind] = fitted, fitted.transform(self.task.inputs)
-        preprocessor, features = self._everything[kind]
-        return self._fit(preprocessor, Rows(features, self.task.y), config, seed, seconds, epochs=epochs)
+            preprocessor, y = self._preprocessing.fit(self.task.inputs, kind), self.task.y
+            features = preprocessor.transform(self.task.inputs)
+            self._everything[kind] = Fold(preprocessor, features, features, y, y)
+        return self._everything[kind]
 
-    def _preprocessed(self, kind: str) -> list[_Fold]:
+    def folds(self, config: Configuration) -> list[Fold]:
         """Return the preprocessed rows of every split, kept for the next trial with this preprocessing."""
+        kind = kind_of(config)
         if kind not in self._folds:
             self._folds[kind] = [self._fold(split, kind) for split in self.splits]
         return self._folds[kind]
 
-    def _fold(self, split: Split, kind: str) -> _Fold:
+    def _fold(self, split: Split, kind: str) -> Fold:
         train, valid = (take_rows(self.task.inputs, rows) for rows in (split.train, split.valid))
         preprocessor = self._preprocessing.fit(train, kind)
-        return _Fold(
+        return Fold(
             preprocessor,
             preprocessor.transform(train),
             preprocessor.transform(valid),
@@ -212,7 +226,7 @@ class Evaluator:
 
     def _fit_fold(
         self,
-        fold: _Fold,
+        fold: Fold,
         config: Configuration,
         budget: float,
         seed: int,
@@ -255,7 +269,7 @@ def _target_scale(task: Task, y: np.ndarray) -> tuple[float, float]:
     return (float(y.mean()), float(y.std()) or 1.0) if task.type == "regression" else (0.0, 1.0)
 
 
-def _scores(fold: _Fold, prediction: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
+def _scores(fold: Fold, prediction: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
     """Return all metrics of a prediction of the validation rows, and of the best constant one."""
     constant = constant_prediction(fold.y_valid, prediction)
     return evaluate_prediction(fold.y_valid, prediction), evaluate_prediction(fold.y_valid, constant)

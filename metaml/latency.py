@@ -15,6 +15,7 @@ from hw_cost.shipped import SHIPPED, table_for
 from metaml.data import RawInputs, Task
 from metaml.errors import UsageError
 from metaml.export import deployed_graph
+from metaml.merge import Foretold, ensemble_graph
 from metaml.models import FAMILIES
 from metaml.preprocessing import PREPROCESSORS, Preprocessor, kind_of
 from metaml.trial import Configuration, configuration_id
@@ -135,14 +136,23 @@ class LatencyModel:
         """
         key = configuration_id(FAMILIES[configuration["family"]].architecture(configuration))
         if key not in self._known:
-            self._known[key] = self._predict(configuration)
+            self._known[key] = self._predict([configuration])
         return self._known[key]
 
-    def _predict(self, configuration: Configuration) -> Cost:
+    def predict_ensemble(self, configurations: Sequence[Configuration]) -> Cost:
+        """Return the latency of the one network that several configurations would be deployed as together."""
+        if len(configurations) == 1:
+            return self.predict(configurations[0])
+        return self._predict(configurations)
+
+    def _predict(self, configurations: Sequence[Configuration]) -> Cost:
+        graph = ensemble_graph([self._deployed(configuration) for configuration in configurations])
+        return self.device.table.predict(graph, batch=self.batch)
+
+    def _deployed(self, configuration: Configuration) -> Foretold:
         preprocessor = self._preprocessor(kind_of(configuration))
         shape = preprocessor.shape(self._task.n_outputs, is_regression=self._task.type == "regression")
-        graph = deployed_graph(configuration, preprocessor, shape)
-        return self.device.table.predict(graph, batch=self.batch)
+        return Foretold(deployed_graph(configuration, preprocessor, shape), preprocessor.tensors())
 
     def _preprocessor(self, kind: str) -> Preprocessor:
         if kind not in self._preprocessors:

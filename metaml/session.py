@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from metaml.context import Context
+from metaml.delivery import finalists
 from metaml.events import Listener, Progress
 from metaml.halving import Halving, Rungs
 from metaml.latency import MEASURE_SECONDS
 from metaml.logbook import Logbook
 from metaml.proposals import Proposal, Proposer
+from metaml.refits import refit_seconds
 from metaml.request import SearchRequest
 from metaml.runners import Job, Outcome, WorkerPool
 from metaml.trial import Trial
@@ -32,6 +34,8 @@ OVERRUN_SECONDS = 0.7
 """Trials end by themselves when their time is up; one that is later than this is killed, with its worker."""
 MIN_HALVING_ROWS = math.inf
 """Tasks with so many rows have trials that are paused on their way: none, until `experiments.halving` shows a gain."""
+COMPRESSING_FACTOR, COMPRESSING_SECONDS = 3.0, 5.0
+"""Compressions get so many times the seconds of the best trial, and so many seconds for measurements."""
 CLOSING_SECONDS = 1.5
 """Kept for the report and the end of processes."""
 
@@ -116,12 +120,18 @@ class Session:
     def _may_start(self) -> bool:
         if self._pool.n_idle == 0:
             return False
-        if self._request.trials is not None and self._log.n_run + len(self._running) >= self._request.trials:
+        if self._request.trials is not None and self._log.n_run + len(self._running) >= self._allowed_trials:
             return False
         if self._n_cut_short >= MOST_CUT_SHORT and self._log.best is not None:
             return False
         left = self._trials_end() - time.monotonic()
         return not self._log.trials or left > max(MIN_TRIAL_SECONDS, 0.5 * self._log.typical_seconds)
+
+    @property
+    def _allowed_trials(self) -> int:
+        """The trials asked for, and the quickest family beyond them where all of them failed."""
+        all_failed = self._log.best is None and not self._running
+        return (self._request.trials or 0) + all_failed
 
     def _start_next(self) -> bool:
         """Start the next trial; False when there is nothing left to try."""
@@ -159,12 +169,19 @@ class Session:
             seed=self._request.seed,
             hopeless=HOPELESS_FACTOR * (best.error or 0.0) + HOPELESS_MARGIN if best is not None else float("inf"),
             export_to=self._log.candidate(number),
-            export_below=best.error if best is not None and best.error is not None else float("inf"),
+            export_below=self._worth_keeping(),
+            predictions_to=self._log.predictions(number) if self._request.max_members > 1 else None,
             rungs=None if self._halving is None else Rungs(self._halving.limits(), checkpoint),
         )
         self._pool.submit(job)
         spent = 0.0 if paused is None else paused.spent
         self._running[number] = _Started(proposal, _utc_now(), job.seconds < share, checkpoint, spent)
+
+    def _worth_keeping(self) -> float:
+        """Error below which the model of a trial is kept: as good as those that may be delivered together."""
+        ranked = finalists(self._log.trials)[: self._request.max_members]
+        is_full = len(ranked) == self._request.max_members
+        return ranked[-1].error or 0.0 if is_full else float("inf")
 
     def _finish(self, outcome: Outcome) -> None:
         running = self._running.pop(outcome.number)
@@ -222,8 +239,11 @@ class Session:
         best = self._log.best
         if best is None:
             return self._deadline - CLOSING_SECONDS
-        refit = 1.5 * best.seconds / len(self._context.splits)
-        reserve = CLOSING_SECONDS + 2 * MEASURE_SECONDS + min(2 * refit, 0.25 * self._request.time_limit)
+        n_folds = len(self._context.splits)
+        refits = [refit_seconds(trial, n_folds) for trial in finalists(self._log.trials)[: self._request.max_members]]
+        compressing = (COMPRESSING_FACTOR * best.seconds + COMPRESSING_SECONDS) * (self._request.compress != "none")
+        together = compressing + max(2 * refit_seconds(best, n_folds), sum(refits) / self._request.workers)
+        reserve = CLOSING_SECONDS + 2 * MEASURE_SECONDS + min(together, 0.25 * self._request.time_limit)
         return self._deadline - min(reserve, 0.5 * self._request.time_limit)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from hw_cost import LatencyTable
 from metaml.data import Split, Task
 from metaml.halving import RungErrors, Rungs
 from metaml.trial import Configuration, Curve, Status, Trial
@@ -22,11 +23,29 @@ class Assignment:
 
 
 @dataclass(frozen=True)
+class CompressionJob:
+    """How a configuration is made smaller, and on what terms."""
+
+    name: str
+    """``distill``, or a name in `metaml.compression.COMPRESSIONS`."""
+    table: LatencyTable
+    """Says what a network costs."""
+    batch: int
+    tolerance: float
+    first_to: Path
+    """Where the compressed model of the first fold goes."""
+    student: Configuration | None = None
+    """The small configuration that the job's own one teaches."""
+    target_error: float = float("inf")
+    """Of a distillation: normalised error on the validation rows that the student must come near."""
+
+
+@dataclass(frozen=True)
 class Job:
-    """One thing to do: evaluate a configuration, or refit it on all rows and export it."""
+    """One thing to do: evaluate a configuration, refit it on all rows and export it, or do that in a smaller form."""
 
     number: int
-    kind: Literal["evaluate", "refit"]
+    kind: Literal["evaluate", "refit", "compress"]
     configuration: Configuration
     seconds: float
     """Time allowed."""
@@ -40,6 +59,10 @@ class Job:
     """An evaluation is exported if its error is below this."""
     rungs: Rungs | None = None
     """Where an evaluation may be left for now."""
+    compression: CompressionJob | None = None
+    """How a configuration is made smaller."""
+    predictions_to: Path | None = None
+    """Where predictions go: an evaluation's of all validation rows; a refit's of the first rows, as one fold."""
     epochs: int | None = None
     """After how many epochs a refit stops; None for those of the configuration."""
 

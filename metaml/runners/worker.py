@@ -8,25 +8,28 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from metaml.evaluation import Evaluator, PausedError, Pipeline, PrunedError, take_rows
-from metaml.export import check_parity, to_onnx
+from hw_cost.graph import OpGraph
+from metaml.compression import COMPRESSIONS, Terms, compress, distil_into
+from metaml.evaluation import Evaluator, PausedError, Pipeline, PrunedError
+from metaml.export import check_parity, parity_rows, to_onnx
 from metaml.files import write_atomic
 from metaml.halving import RungErrors
 from metaml.metrics import metric_for
 from metaml.models import TabularShape
+from metaml.predictions import write_predictions
 from metaml.preprocessing import TableFeatures
 from metaml.runners.jobs import Assignment, Job, Outcome, Started
 from metaml.space import SPACES
 from metaml.training import DivergedError, Rows, fit_model
 from metaml.trial import Status
-
-PARITY_ROWS, PARITY_VALUES = 512, 2_000_000
-"""Rows on which an exported file is compared with the trained model, and values in them: of large images fewer rows."""
 
 
 def main(descriptor: int) -> None:
@@ -52,7 +55,7 @@ def run_job(evaluator: Evaluator, job: Job) -> Outcome:
     started = time.monotonic()
     reached: RungErrors = ()
     try:
-        return _evaluate(evaluator, job) if job.kind == "evaluate" else _refit(evaluator, job)
+        return _WORK[job.kind](evaluator, job)
     except PrunedError as pruned:
         status, error, message = "pruned", pruned.error, str(pruned)
         reached = pruned.reached if isinstance(pruned, PausedError) else ()
@@ -72,7 +75,10 @@ def _evaluate(evaluator: Evaluator, job: Job) -> Outcome:
         rungs=job.rungs,
     )
     if job.export_to is not None and result.error < job.export_below:
-        _export(evaluator, result.pipelines[0], job)
+        _export(evaluator, result.pipelines[0], job.export_to)
+    if job.predictions_to is not None:
+        with suppress(OSError):  # a full disk costs an ensemble, not the trial
+            write_predictions(job.predictions_to, result.predictions)
     return Outcome(
         job.number,
         "ok",
@@ -92,16 +98,48 @@ def _evaluate(evaluator: Evaluator, job: Job) -> Outcome:
 def _refit(evaluator: Evaluator, job: Job) -> Outcome:
     started = time.monotonic()
     pipeline = evaluator.refit(job.configuration, seed=job.seed, seconds=job.seconds, epochs=job.epochs)
-    _export(evaluator, pipeline, job)
+    _export(evaluator, pipeline, job.export_to)
+    if job.predictions_to is not None:
+        write_predictions(job.predictions_to, [pipeline.predict(parity_rows(evaluator.task.inputs))])
     return Outcome(job.number, "ok", seconds=time.monotonic() - started)
 
 
-def _export(evaluator: Evaluator, pipeline: Pipeline, job: Job) -> None:
-    assert job.export_to is not None
+def _compress(evaluator: Evaluator, job: Job) -> Outcome:
+    """Without an accepted model the outcome is ok too, but has no error."""
+    started, task = time.monotonic(), job.compression
+    assert task is not None
+
+    def price(graph: OpGraph) -> float:
+        return task.table.predict(graph, batch=task.batch).latency_ms
+
+    terms = Terms(price, task.tolerance, job.seed, job.seconds)
+    if task.student is None:
+        found = compress(evaluator, job.configuration, COMPRESSIONS[task.name], terms)
+    else:
+        found = distil_into(evaluator, task.student, job.configuration, task.target_error, terms)
+    seconds = time.monotonic() - started
+    if found is None:
+        why = "nothing could be saved" if task.student is None else "no student came near enough"
+        return Outcome(job.number, "ok", seconds=seconds, message=f"{why} within the tolerance")
+    _export(evaluator, found.refit, job.export_to)
+    _export(evaluator, found.first, task.first_to)
+    text = f"{found.how}: {found.n_before:,} -> {found.n_parameters:,} parameters"
+    return Outcome(job.number, "ok", found.error, found.metrics, seconds, n_parameters=found.n_parameters, message=text)
+
+
+_WORK: dict[str, Callable[[Evaluator, Job], Outcome]] = {
+    "evaluate": _evaluate,
+    "refit": _refit,
+    "compress": _compress,
+}
+"""Kind of job -> what does it."""
+
+
+def _export(evaluator: Evaluator, pipeline: Pipeline, path: Path | None) -> None:
+    assert path is not None
     model = to_onnx(pipeline, evaluator.task).SerializeToString()
-    n_rows = max(1, min(PARITY_ROWS, PARITY_VALUES // evaluator.task.n_features))
-    check_parity(model, pipeline, take_rows(evaluator.task.inputs, slice(n_rows)))
-    write_atomic(job.export_to, model)
+    check_parity(model, pipeline, parity_rows(evaluator.task.inputs))
+    write_atomic(path, model)
 
 
 def _status_of(failure: Exception) -> Status:
