@@ -154,8 +154,7 @@ def test_report_escapes_what_comes_from_the_data(tmp_path):
         "name": nasty,
         "type": "binary",
         "target": nasty,
-        "rows": 1,
-        "columns": 1,
+        "extent": nasty,
         "validation": "x",
         "metric": nasty,
     }
