@@ -10,13 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hw_cost.graph import BATCH, OpGraph, Parameter, constant
+from hw_cost.graph import BATCH, OpGraph, Parameter, constant, number
 from metaml.models.base import TabularShape, Tensors
 from metaml.models.layers import Projection, emit_norm, emit_projection
 from metaml.models.numeric_embedding import NumericEmbedding, embedding_width, emit_numeric_embedding
 
 N_HEADS = 4
 """Heads of every attention; widths are multiples of it."""
+
+
+FIRST = number(0)
+"""Position of a row's own token."""
 
 
 class Tokenizer(nn.Module):
@@ -203,8 +207,8 @@ def emit_last_block(graph: OpGraph, x: str, name: str, config: Mapping[str, Any]
     _, n, width = graph.network.nodes[x]["shape"]
     normed = x if is_first else emit_norm(graph, x, f"{name}.norm")
     wide = N_HEADS * width
-    first, row = Parameter("first", (), is_trained=False, value=(0,)), (BATCH, width)
-    some = graph.add("Gather", normed, first, output=row, axis=1)
+    row = (BATCH, width)
+    some = graph.add("Gather", normed, FIRST, output=row, axis=1)
     query = emit_projection(graph, some, f"{name}.folded.query", wide)
     heads = (BATCH, N_HEADS, width)
     query = graph.add("Reshape", query, constant(0, N_HEADS, width, name="shape"), output=heads)
@@ -214,7 +218,7 @@ def emit_last_block(graph: OpGraph, x: str, name: str, config: Mapping[str, Any]
     gathered = graph.add("MatMul", weights, normed, output=heads)
     flat = graph.add("Flatten", gathered, output=(BATCH, wide), axis=1)
     out = emit_projection(graph, flat, f"{name}.folded.out", width)
-    before = some if is_first else graph.add("Gather", x, first, output=row, axis=1)
+    before = some if is_first else graph.add("Gather", x, FIRST, output=row, axis=1)
     return _emit_feed_forward(graph, graph.add("Add", before, out, output=row), name, config)
 
 
