@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from portfolio import History
+from portfolio import History, load_default_history
 
 DATA = Path(os.environ.get("METAML_DATA", Path(__file__).parents[2] / "shared" / "data")) / "meta"
 
@@ -73,6 +73,24 @@ def weka() -> History:
     return History(errors, {str(name): {} for name in errors.columns})
 
 
+def study_34() -> History:
+    """105 OpenML tasks × 30 Weka algorithms, error rate, with OpenML's own metafeatures (OpenML study 34)."""
+    errors = 1.0 - _read("openml_studies_14_34_1/matrix_study_34.csv.gz")
+    lines = (DATA / "openml_studies_14_34_1/study_34_metafeatures.arff").read_text().splitlines()
+    names = [line.split()[1] for line in lines if line.upper().startswith("@ATTRIBUTE")]
+    rows = [line.split(",") for line in lines if "," in line and not line.startswith(("@", "%"))]
+    features = pd.DataFrame(rows, columns=names).set_index(names[0]).apply(pd.to_numeric, errors="coerce")
+    features = features.drop(columns="repetition").groupby(level=0).mean()
+    return History(errors, {str(name): {} for name in errors.columns}, features.reindex(errors.index))
+
+
+def feurer() -> History:
+    """76 OpenML tasks × 1,623 scikit-learn grid points of three algorithms, error rate (Feurer et al. 2015)."""
+    errors = _read("feurer_aaai15_cash/value_matrix.csv.gz")
+    configs = _read("feurer_aaai15_cash/configs_algorithm_only.csv")
+    return History(errors, _rows(configs), _read("oboe/metafeatures_2318.csv.gz").reindex(errors.index))
+
+
 def _surrogate(learner: str, metric: str) -> History:
     errors = 1.0 - _read(f"yahpo_surrogate/{learner}_{metric}_500.csv.gz")
     return History(errors, _rows(_read(f"yahpo_surrogate/{learner}_configs500.csv")))
@@ -86,6 +104,10 @@ MATRICES: dict[str, Callable[[], History]] = {
     "tst_svm": svm,
     "openml_alors": alors,
     "openml_weka": weka,
+    "openml_34": study_34,
+    "feurer": feurer,
+    "shipped": load_default_history,
+    "yahpo_xgboost": lambda: _surrogate("rbv2_xgboost", "bac"),
     "yahpo_rpart": lambda: _surrogate("rbv2_rpart", "bac"),
     "yahpo_lcbench": lambda: _surrogate("lcbench", "val_balanced_accuracy"),
 }

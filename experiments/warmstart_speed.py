@@ -52,6 +52,11 @@ CASES = [
     ("pmf", 500, 1_000, 0.1),
     ("pmf", 500, 10_000, 0.1),
     ("pmf", 500, 40_000, 0.1),
+    ("gplvm", 500, 300, 0.1),
+    ("gplvm", 500, 1_000, 0.1),
+    ("gplvm", 500, 10_000, 0.1),
+    ("selector", 1_000, 100, 1.0),
+    ("selector", 10_000, 100, 1.0),
 ]
 
 
@@ -61,7 +66,7 @@ def main() -> None:
         history = synthetic(tasks, configurations, fill=fill)
         figures = time_it(WARM_STARTERS[name](seed=0), history, 50)
         said = "  ".join(f"{key} {value:.2f}" for key, value in figures.items())
-        print(f"{name:4} {tasks} tasks × {configurations} configurations, {fill:.0%} filled:  {said}", flush=True)
+        print(f"{name:8} {tasks} tasks × {configurations} configurations, {fill:.0%} filled:  {said}", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from metafeatures import (  # noqa: F401  these fill the registry
     statistical,
     structure,
 )
+from metafeatures.images import IMAGE_VERSION, describe_images
 from metafeatures.registry import REGISTRY, Metafeature
 from metafeatures.table import Table
 from metafeatures.vector import ALL_GROUPS, DEFAULT_GROUPS, NAMED_SETS, VERSION, describe, describe_table, feature_names
@@ -24,12 +25,14 @@ from metafeatures.vector import ALL_GROUPS, DEFAULT_GROUPS, NAMED_SETS, VERSION,
 __all__ = [
     "ALL_GROUPS",
     "DEFAULT_GROUPS",
+    "IMAGE_VERSION",
     "NAMED_SETS",
     "REGISTRY",
     "VERSION",
     "Metafeature",
     "Table",
     "describe",
+    "describe_images",
     "describe_table",
     "feature_names",
 ]

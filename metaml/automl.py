@@ -18,18 +18,21 @@ from uuid import uuid4
 import numpy as np
 import pandas as pd
 
-import metafeatures
 from metaml.context import Context, prepare
 from metaml.data import Task, TaskType, load_task
-from metaml.delivery import Delivered, Finisher, pareto
+from metaml.delivery import Delivered, Finisher, Workbench, pareto
+from metaml.ensembles import Judge
 from metaml.errors import SearchError, StoreError, UsageError
 from metaml.events import Listener
 from metaml.export import describe_model
 from metaml.files import write_json
 from metaml.latency import DeviceTable, open_device, own_table
 from metaml.logbook import Logbook
+from metaml.membership import Membership
 from metaml.metrics import metric_for
 from metaml.predictor import Predictor
+from metaml.reduction import Reducer, Reduction
+from metaml.refits import Refitter
 from metaml.report import write_report, write_trials
 from metaml.request import SearchRequest
 from metaml.run_folder import RunFolder
@@ -37,8 +40,10 @@ from metaml.runners import Assignment, WorkerPool
 from metaml.session import Session
 from metaml.store import Recorder, RunRecord, Store, default_store_url
 from metaml.trial import Trial
-from metaml.views import remember, task_record
+from metaml.views import DESCRIPTIONS, remember, task_record
 
+_DESCRIBED = ("configuration", "ensemble", "compression", "metrics", "error", "latency_ms")
+"""What ``model.json`` says of the answer, among other things."""
 INTERRUPT_SECONDS = 4.0
 """After Ctrl-C the best model so far is delivered within this time."""
 
@@ -80,7 +85,7 @@ class SearchResult:
 
     @cached_property
     def predictor(self) -> Predictor:
-        """The delivered model, ready to predict tables."""
+        """The delivered model, ready to predict."""
         return Predictor(self.model_path)
 
 
@@ -102,13 +107,17 @@ def search(
     out: str | Path | None = None,
     seed: int = 0,
     metric: str | None = None,
+    ensemble: int = 5,
+    compress: str = "none",
+    zero_cost: str | None = None,
     listener: Listener | None = None,
     started: float | None = None,
 ) -> SearchResult:
     """Search the best model for a task.
 
     Args:
-        task: a path, ``sklearn:NAME``, ``openml:TASK``, ``openml:dDATASET``, a DataFrame with the target, or a `Task`.
+        task: a file, an image folder, ``sklearn:NAME``, ``openml:TASK``, ``openml:dDATASET``, a DataFrame with the
+            target, or a `Task`.
         target: name of the target column.
         task_type: ``binary``, ``multiclass``, ``regression`` or ``classification``; None to tell it from the target.
         device: ``cpu`` for this machine, or the JSON file of a latency table.
@@ -125,6 +134,12 @@ def search(
         out: run folder; None for a new one under ``runs/``.
         seed: same seed, same task, same history, one worker and no time pressure: same trials.
         metric: what is optimised; None for ROC AUC (binary), log loss (multiclass), RMSE (regression).
+        ensemble: at most this many trials are delivered together as one model file, where that is better; 1 for a
+            single one.
+        compress: ``int8``, ``prune``, ``svd``, ``distill``, ``auto`` or ``none``: how the delivered model is made
+            smaller, where its validation error stays within two percent; all but int8 deliver a single model.
+        zero_cost: ``synflow``, ``jacob_cov``, ``ntk``, ``regions`` or ``parameters``: a score of untrained networks
+            that chooses every second configuration after past results; None for no such filter.
         listener: hears of the progress.
         started: monotonic time from which the time limit counts; None for now.
 
@@ -147,6 +162,9 @@ def search(
         warm_start=warm_start,
         seed=seed,
         metric=metric,
+        ensemble=ensemble,
+        compress=compress,
+        zero_cost=zero_cost,
         workers=workers or max(1, (os.cpu_count() or 2) - 1),
         store=store_location(store),
         store_required=store_required,
@@ -259,7 +277,7 @@ class _Run:
 
     def _run_and_deliver(self, session: Session, log: Logbook, context: Context) -> SearchResult:
         request = self._request
-        title = f"{self._task.name}: {self._task.type}, {len(self._task.y)} rows, {self._task.n_features} columns"
+        title = f"{self._task.name}: {self._task.type}, {self._task.extent}"
         self._listener.message(_remembers(context))
         self._listener.started(title, request.time_limit)
         try:
@@ -274,24 +292,43 @@ class _Run:
         if log.best is None:
             raise self._store_error or SearchError(_why_nothing(log.trials, self._was_interrupted))
         self._listener.finishing("training the best configuration on all rows, measuring it")
-        finisher = Finisher(
-            self._pool,
-            self._folder,
-            self._task.inputs,
-            context.device,
-            limit_ms=request.max_latency_ms,
-            batch=request.batch,
-            seed=request.seed,
-        )
-        delivered = finisher.deliver(log.trials, lambda: self._deadline - time.monotonic() - 0.5)
+        finisher = self._finisher(context)
+        delivered = finisher.deliver(log.trials, self._seconds_left)
         if delivered is None:
             raise SearchError("No model could be exported and measured: " + "; ".join(finisher.notes))
         if not delivered.keeps(request.max_latency_ms):
             self._listener.message(_nothing_kept_the_limit(delivered, request))
-        result = self._result(session, log, context, delivered, finisher.notes)
+        reducer = Reducer(self._pool, self._bench(context), self._judge(context), context.splits[0], seed=request.seed)
+        delivered, reductions = reducer.reduce(delivered, request.compress, log.trials, self._seconds_left)
+        result = self._result(session, log, context, delivered, reductions, finisher.notes)
         if self._store_error is not None:
             raise self._store_error
         return result
+
+    def _finisher(self, context: Context) -> Finisher:
+        request = self._request
+        membership = Membership(
+            self._judge(context),
+            self._folder,
+            context.ensemble_latency,
+            request.max_latency_ms,
+            request.max_members,
+            request.workers,
+        )
+        refitter = Refitter(self._pool, self._folder, seed=request.seed)
+        return Finisher(refitter, self._bench(context), membership if request.max_members > 1 else None)
+
+    def _bench(self, context: Context) -> Workbench:
+        request = self._request
+        return Workbench(self._folder, self._task.inputs, context.device, request.max_latency_ms, request.batch)
+
+    def _judge(self, context: Context) -> Judge:
+        truths = tuple(self._task.y[split.valid] for split in context.splits)
+        return Judge(context.metric, truths, self._task.n_outputs)
+
+    def _seconds_left(self) -> float:
+        """Time until the answer must be ready to be written down."""
+        return self._deadline - time.monotonic() - 0.5
 
     def _register(self, store: Store, context: Context, device: str) -> str:
         """Write the task and the run into the store, once; return the run's id."""
@@ -311,7 +348,7 @@ class _Run:
         if earlier is not None:
             return earlier.run_id
         store.add_task(task_record(task))
-        remember(store, task, {metafeatures.VERSION: context.metafeatures})
+        remember(store, task, {DESCRIPTIONS[task.modality]: context.metafeatures})
         run_id = uuid4().hex
         store.add_run(
             RunRecord(
@@ -331,12 +368,18 @@ class _Run:
         return run_id
 
     def _result(
-        self, session: Session, log: Logbook, context: Context, model: Delivered, notes: list[str]
+        self,
+        session: Session,
+        log: Logbook,
+        context: Context,
+        model: Delivered,
+        reductions: list[Reduction],
+        notes: list[str],
     ) -> SearchResult:
         limit = self._request.max_latency_ms
         trial, measured = model.trial, model.measurement
         latency = {
-            "predicted": trial.latency_ms,
+            "predicted": model.latency_ms,
             "measured": measured.median_ms,
             "interval": [measured.low_ms, measured.high_ms],
             "limit": limit,
@@ -347,8 +390,10 @@ class _Run:
         best = {
             "configuration": trial.configuration,
             "source": trial.source,
-            "metrics": dict(trial.metrics),
-            "error": trial.error,
+            "ensemble": _describe_members(model),
+            "compression": [reduction.to_json() for reduction in reductions],
+            "metrics": dict(model.metrics),
+            "error": model.error,
             "latency_ms": latency,
             "model": str(self._folder.model),
             "model_bytes": self._folder.model.stat().st_size,
@@ -369,7 +414,10 @@ class _Run:
         summary = _finite(summary)
         model_description = describe_model(self._task) | {
             "metric": context.metric.name,
-            **{key: summary["best"][key] for key in ("configuration", "metrics", "error", "latency_ms")},
+            **{
+                key: summary["best"][key]
+                for key in ("configuration", "ensemble", "compression", "metrics", "error", "latency_ms")
+            },
             "versions": {name: version(name) for name in ("metaml", "torch", "onnx", "onnxruntime")},
         }
         write_json(self._folder.path / "model.json", _finite(model_description))
@@ -419,10 +467,27 @@ def _describe_task(task: Task, context: Context) -> dict[str, Any]:
         "target": task.target,
         "rows": len(task.y),
         "columns": task.n_features,
+        "extent": task.extent,
         "classes": len(task.classes),
         "metric": context.metric.name,
         "validation": f"{len(context.splits)}-fold cross-validation" if len(context.splits) > 1 else "holdout",
     }
+
+
+def _describe_members(model: Delivered) -> list[dict[str, Any]] | None:
+    """The members of an ensemble, heaviest first; None for a single model."""
+    if len(model.members) == 1:
+        return None
+    return [
+        {
+            "number": member.trial.number,
+            "weight": member.weight,
+            "configuration": member.trial.configuration,
+            "source": member.trial.source,
+            "error": member.trial.error,
+        }
+        for member in model.members
+    ]
 
 
 def _describe_trial(trial: Trial) -> dict[str, Any]:

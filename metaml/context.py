@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import platformdirs
 
-import metafeatures
 from metaml.data import Split, Task, make_splits
 from metaml.history import history_of_space, upgraded
 from metaml.latency import DeviceTable, LatencyModel
@@ -18,7 +18,8 @@ from metaml.request import SearchRequest
 from metaml.space import SPACES, SearchSpace
 from metaml.store import Store
 from metaml.trial import Configuration
-from metaml.views import describe_task
+from metaml.views import DESCRIPTIONS, describe_task
+from metaml.zero_cost import ZeroCost
 from portfolio import WARM_STARTERS, History, WarmStarter, load_default_history
 
 
@@ -41,6 +42,11 @@ class Context:
         """What is searched."""
         return SPACES[self.task.modality]
 
+    def ensemble_latency(self, configurations: Sequence[Configuration]) -> tuple[float, float]:
+        """Return the predicted latency of configurations as one network, and its upper bound, ms."""
+        cost = self.latency.predict_ensemble(configurations)
+        return cost.latency_ms, cost.high_ms
+
     def latency_limit(self, limit_ms: float | None) -> LatencyLimit:
         """Return what rejects configurations before training."""
         model = self.latency
@@ -51,6 +57,10 @@ class Context:
 
         return LatencyLimit(predict, limit_ms)
 
+    def _promise(self, request: SearchRequest) -> ZeroCost | None:
+        """Return what scores untrained networks, if that is asked for."""
+        return None if request.zero_cost is None else ZeroCost(request.zero_cost, self.task, seed=request.seed)
+
     def proposer(self, request: SearchRequest) -> Proposer:
         """Return what decides on the trials of a search."""
         return Proposer(
@@ -60,6 +70,7 @@ class Context:
             self.space,
             self.latency_limit(request.max_latency_ms),
             seed=request.seed,
+            promise=self._promise(request),
         )
 
 
@@ -93,7 +104,9 @@ def prepare(request: SearchRequest, task: Task, store: Store | None, device: Dev
 
 def remembered(store: Store | None, space: SearchSpace, *, exclude: str) -> History:
     """Return the default history and the store's of a space, without the task `exclude`; the store's results win."""
-    history = upgraded(load_default_history().drop_tasks([exclude]), space)
+    shipped = upgraded(load_default_history().drop_tasks([exclude]), space)
+    history = shipped if shipped.configurations else History.empty()
     if store is None:
         return history
-    return history.merge(history_of_space(store, space, exclude=[exclude], metafeatures_version=metafeatures.VERSION))
+    version = DESCRIPTIONS[space.modality]
+    return history.merge(history_of_space(store, space, exclude=[exclude], metafeatures_version=version))

@@ -3,32 +3,68 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import onnx
+
 from hw_cost import Measurement
 from metaml.data import RawInputs
+from metaml.export import parity_rows
+from metaml.files import write_atomic
 from metaml.latency import MEASURE_SECONDS, DeviceTable, measure_model
+from metaml.membership import Ensemble, Membership
+from metaml.merge import check_merged, merge_models
+from metaml.refits import Part, Refitter
 from metaml.run_folder import RunFolder
-from metaml.runners import Job, WorkerPool
 from metaml.trial import Trial
 
 MAX_FINALISTS = 5
 """At most this many configurations are refitted and measured."""
 HEADROOM = 0.02
 """A model is preferred that stays this share below the limit: by so much two measurements of one file differ."""
+MERGE_SECONDS = 0.5
+"""Time for making one file of the members of an ensemble."""
+
+Clock = Callable[[], float]
+"""Seconds that are left."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trial in the answer."""
+
+    trial: Trial
+    weight: float = 1.0
+    is_refit: bool = True
+    """Whether it was trained on all rows; if not, on the training rows of the first fold."""
 
 
 @dataclass(frozen=True)
 class Delivered:
-    """A model file with its trial and its measured latency."""
+    """A model file with the trials that it is made of, and its measured latency."""
 
-    trial: Trial
+    members: tuple[Member, ...]
+    """Heaviest first; one that is no ensemble has one."""
     path: Path
     measurement: Measurement
-    is_refit: bool
-    """Whether it was trained on all rows; if not, on the training rows of the first fold."""
+    error: float | None
+    """Normalised error on the validation rows."""
+    metrics: Mapping[str, float]
+    """Raw metrics on the validation rows."""
+    latency_ms: float | None
+    """Predicted."""
+
+    @property
+    def trial(self) -> Trial:
+        """The only or the heaviest member."""
+        return self.members[0].trial
+
+    @property
+    def is_refit(self) -> bool:
+        """Whether all of it was trained on all rows."""
+        return all(member.is_refit for member in self.members)
 
     def keeps(self, limit_ms: float | None, headroom: float = 0.0) -> bool:
         """Whether the measured latency is within the limit, with a share of it to spare."""
@@ -50,36 +86,104 @@ def pareto(trials: Sequence[Trial]) -> list[Trial]:
     return front
 
 
+@dataclass(frozen=True)
+class Workbench:
+    """What models are measured with."""
+
+    folder: RunFolder
+    """Where the answer goes."""
+    rows: RawInputs
+    """Raw inputs to measure with."""
+    device: DeviceTable
+    limit_ms: float | None
+    batch: int = 1
+    """Rows of one prediction."""
+
+    def measure(self, path: Path, seconds: float) -> Measurement:
+        """Measure a file on this machine."""
+        return measure_model(path, self.rows, self.device, batch=self.batch, seconds=seconds)
+
+    def place(self, path: Path) -> None:
+        """Make a file the answer, at once and whole."""
+        temporary = self.folder.model.with_suffix(".part")
+        shutil.copyfile(path, temporary)
+        temporary.replace(self.folder.model)
+
+
 class Finisher:
     """Turns the best trials into a measured model file within the time that is left.
 
     Args:
-        pool: idle workers.
-        folder: where the models go.
-        rows: raw inputs to measure with.
-        device: what the models are measured for.
-        limit_ms: the latency limit, or None.
-        batch: rows of one prediction.
-        seed: of the refit.
+        refitter: trains trials again on all rows.
+        bench: measures.
+        membership: chooses an ensemble; None for single models only.
     """
 
-    def __init__(
-        self,
-        pool: WorkerPool,
-        folder: RunFolder,
-        rows: RawInputs,
-        device: DeviceTable,
-        *,
-        limit_ms: float | None,
-        batch: int,
-        seed: int,
-    ) -> None:
-        self._pool, self._folder, self._rows, self._device = pool, folder, rows, device
-        self._limit_ms, self._batch, self._seed = limit_ms, batch, seed
-        self.notes: list[str] = []
-        """What the user should know about how the answer came about."""
+    def __init__(self, refitter: Refitter, bench: Workbench, membership: Membership | None = None) -> None:
+        self._refitter, self._bench, self._membership = refitter, bench, membership
+        self._limit_ms = bench.limit_ms
+        self._own_notes: list[str] = []
 
-    def deliver(self, trials: Sequence[Trial], seconds_left: Callable[[], float]) -> Delivered | None:
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know about how the answer came about."""
+        return [*self._refitter.notes, *self._own_notes]
+
+    def deliver(self, trials: Sequence[Trial], seconds_left: Clock) -> Delivered | None:
+        """Return the ensemble where one is better, else the best single model that keeps the limit."""
+        return self._deliver_ensemble(finalists(trials), seconds_left) or self._deliver_single(trials, seconds_left)
+
+    def _deliver_ensemble(self, ranked: Sequence[Trial], seconds_left: Clock) -> Delivered | None:
+        """Return the ensemble if there is one that keeps the limit by measurement."""
+        kept_back = 2 * MEASURE_SECONDS + MERGE_SECONDS
+        if self._membership is None or len(ranked) < 2 or seconds_left() <= kept_back:
+            return None
+        ensemble = self._membership.choose(ranked, seconds_left() - kept_back)
+        if ensemble is None:
+            return None
+        best_first = [trial for trial in ranked if trial.number in ensemble.weights]
+        parts = self._refitter.get(best_first, seconds_left() - kept_back)
+        here = {part.trial.number for part in parts}
+        left = ensemble if len(here) == len(ensemble.weights) else self._membership.without(ensemble, ranked, here)
+        if left is None:
+            self._own_notes.append("a single model is delivered: too few members of an ensemble could be trained")
+            return None
+        model = self._merged(left, parts)
+        if model is None or model.keeps(self._limit_ms, HEADROOM):
+            return self._place(model) if model else None
+        self._own_notes.append(
+            f"the ensemble of {len(left.weights)} was passed over: it measures {model.measurement.median_ms:.4f} ms, "
+            f"the limit is {self._limit_ms:g} ms"
+        )
+        return None
+
+    def _merged(self, ensemble: Ensemble, parts: Sequence[Part]) -> Delivered | None:
+        """Write and measure the file of an ensemble; whatever fails here costs the ensemble, not the answer."""
+        assert self._membership is not None
+        of = {part.trial.number: part for part in parts}
+        members = [of[number] for number in ensemble.weights]
+        weights = list(ensemble.weights.values())
+        path = self._bench.folder.candidates / "ensemble.onnx"
+        judge, rows = self._membership.judge, self._bench.rows
+        try:
+            model = merge_models([onnx.load(part.path) for part in members], weights).SerializeToString()
+            expected = [part.predictions(rows, judge.n_outputs) for part in members]
+            check_merged(model, parity_rows(rows), expected, weights, scale=judge.unit)
+            write_atomic(path, model)
+            measurement = self._bench.measure(path, MEASURE_SECONDS)
+        except Exception as error:
+            self._own_notes.append(f"a single model is delivered: the ensemble became no file ({error})")
+            return None
+        return Delivered(
+            tuple(Member(of[number].trial, weight, of[number].is_refit) for number, weight in ensemble.weights.items()),
+            path,
+            measurement,
+            ensemble.error,
+            ensemble.metrics,
+            ensemble.latency_ms,
+        )
+
+    def _deliver_single(self, trials: Sequence[Trial], seconds_left: Clock) -> Delivered | None:
         """Return the first finalist that keeps the limit by measurement; the fastest one if none does.
 
         One that keeps it with ``HEADROOM`` goes before one that barely does.
@@ -92,11 +196,11 @@ class Finisher:
             if model is None:
                 continue
             if not model.keeps(self._limit_ms) and model.measurement.is_bound and seconds_left() > 3 * MEASURE_SECONDS:
-                model = replace(model, measurement=self._measure(model.path, 2 * MEASURE_SECONDS))
+                model = replace(model, measurement=self._bench.measure(model.path, 2 * MEASURE_SECONDS))
             if model.keeps(self._limit_ms, HEADROOM):
                 return self._place(model)
             where = "hardly below" if model.keeps(self._limit_ms) else "above"
-            self.notes.append(
+            self._own_notes.append(
                 f"trial {trial.number} was passed over: it measures {model.measurement.median_ms:.4f} ms, "
                 f"{where} the limit of {self._limit_ms:g} ms"
             )
@@ -105,44 +209,22 @@ class Finisher:
             return None
         barely = [model for model in others if model.keeps(self._limit_ms)]
         if barely:
-            self.notes.append(f"trial {barely[0].trial.number} is delivered: none stays clearly below the limit")
+            self._own_notes.append(f"trial {barely[0].trial.number} is delivered: none stays clearly below the limit")
             return self._place(barely[0])
         return self._place(min(others, key=lambda model: model.measurement.median_ms))
 
     def _finish(self, trial: Trial, seconds: float) -> Delivered | None:
-        path, is_refit = self._refit(trial, seconds), True
-        if path is None:
-            path, is_refit = self._folder.candidate(trial.number), False
-        if not path.exists():
+        parts = self._refitter.get([trial], seconds)
+        if not parts:
             return None
-        return Delivered(trial, path, self._measure(path, MEASURE_SECONDS), is_refit)
-
-    def _measure(self, path: Path, seconds: float) -> Measurement:
-        return measure_model(path, self._rows, self._device, batch=self._batch, seconds=seconds)
-
-    def _refit(self, trial: Trial, seconds: float) -> Path | None:
-        path = self._folder.candidates / f"{trial.number:05d}-refit.onnx"
-        if seconds <= 0:
-            return None
-        job = Job(
-            trial.number, "refit", trial.configuration, seconds, seed=self._seed, export_to=path, epochs=trial.epochs
-        )
-        self._pool.submit(job)
-        outcomes = self._pool.wait(seconds + 1.0)
-        if outcomes and outcomes[0].status == "ok":
-            return path
-        if not outcomes:
-            self._pool.cancel()
-        why = outcomes[0].message.strip().splitlines()[-1] if outcomes and outcomes[0].message else "out of time"
-        self.notes.append(f"trial {trial.number} could not be trained again on all rows ({why})")
-        return None
+        measurement = self._bench.measure(parts[0].path, MEASURE_SECONDS)
+        member = Member(trial, is_refit=parts[0].is_refit)
+        return Delivered((member,), parts[0].path, measurement, trial.error, trial.metrics, trial.latency_ms)
 
     def _place(self, model: Delivered) -> Delivered:
         if model.measurement.is_bound:
-            self.notes.append("the machine was busy while the latency was measured: the true one is lower")
-        if not self._device.is_here:
-            self.notes.append(f"the latency was measured on this machine, not on {self._device.name}")
-        temporary = self._folder.model.with_suffix(".part")
-        shutil.copyfile(model.path, temporary)
-        temporary.replace(self._folder.model)
+            self._own_notes.append("the machine was busy while the latency was measured: the true one is lower")
+        if not self._bench.device.is_here:
+            self._own_notes.append(f"the latency was measured on this machine, not on {self._bench.device.name}")
+        self._bench.place(model.path)
         return model

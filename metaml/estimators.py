@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from metaml.automl import SearchResult, search
-from metaml.data import as_frame, make_task
+from metaml.data import make_image_task, make_task
 
 
 class _MetaEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
@@ -19,7 +19,7 @@ class _MetaEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is un
 
     Attributes after `fit`:
         result_: the `SearchResult`, with the run folder and all trials.
-        n_features_in_: number of columns.
+        n_features_in_: number of columns, or of values of an image.
         feature_names_in_: their names, if `X` was a DataFrame.
     """
 
@@ -39,6 +39,9 @@ class _MetaEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is un
         out: str | Path | None = None,
         seed: int = 0,
         metric: str | None = None,
+        ensemble: int = 5,
+        compress: str = "none",
+        zero_cost: str | None = None,
     ) -> None:
         self.time_limit = time_limit
         self.device = device
@@ -51,28 +54,32 @@ class _MetaEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is un
         self.out = out
         self.seed = seed
         self.metric = metric
+        self.ensemble = ensemble
+        self.compress = compress
+        self.zero_cost = zero_cost
 
     def fit(self, X: pd.DataFrame | np.ndarray, y: Any) -> Self:
-        """Search the best model for a table.
+        """Search the best model for a table or for images.
 
         **Shape**
-        - X: ``(n, d)``, a DataFrame of any column types or an array; y: ``(n,)``
+        - X: ``(n, d)``, a DataFrame of any column types or an array; of images ``(n, h, w)``, ``(n, h, w, c)`` or
+          ``(n, c, h, w)``; y: ``(n,)``
         """
         kind: Any = self._kind
-        task = make_task(X, y, type=kind)
+        task = make_image_task(X, y, type=kind) if np.ndim(X) > 2 else make_task(X, y, type=kind)
         self.result_: SearchResult = search(task, **self.get_params(deep=False))
-        self.n_features_in_ = np.shape(X)[1]
+        self.n_features_in_ = int(np.prod(np.shape(X)[1:]))
         if isinstance(X, pd.DataFrame):
             self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         return self
 
     def _scores(self, X: pd.DataFrame | np.ndarray) -> np.ndarray:
         check_is_fitted(self, "result_")
-        return self.result_.predictor.scores(as_frame(X))
+        return self.result_.predictor.scores(X)
 
 
 class MetaClassifier(ClassifierMixin, _MetaEstimator):  # type: ignore[misc]
-    """The best classifier for a table within a latency and a time limit.
+    """The best classifier for a table or for images within a latency and a time limit.
 
     >>> clf = MetaClassifier(time_limit=60, max_latency_ms=1.0)  # then clf.fit(X, y).predict(X)
     """

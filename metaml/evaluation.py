@@ -13,9 +13,10 @@ import numpy as np
 from hw_cost.graph import OpGraph
 from hw_cost.ops import flops
 from metaml.data import RawInputs, Split, Task, subsample
+from metaml.halving import RungErrors, Rungs
 from metaml.metrics import Metric, constant_prediction, evaluate_prediction, normalised_error
 from metaml.preprocessing import PREPROCESSORS, Features, Preprocessor, kind_of
-from metaml.training import Model, Rows, fit_model
+from metaml.training import Model, Pauses, Rows, fit_model
 from metaml.trial import Configuration, Curve
 
 
@@ -42,9 +43,18 @@ class Pipeline:
 class PrunedError(Exception):
     """The first fold was so bad that the others were not run; its normalised error is the argument."""
 
-    def __init__(self, error: float) -> None:
-        super().__init__(f"the first fold's error of {error:.3f} left no hope")
+    def __init__(self, error: float, message: str = "") -> None:
+        super().__init__(message or f"the first fold's error of {error:.3f} left no hope")
         self.error = error
+
+
+class PausedError(PrunedError):
+    """The first fold's training was left for now, at a rung where others were better; its state is kept."""
+
+    def __init__(self, reached: RungErrors, limit: float) -> None:
+        share, error = reached[-1]
+        super().__init__(error, f"its error of {error:.3f} after {share:.0%} of the training is above {limit:.3f}")
+        self.reached = reached
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,10 @@ class Evaluation:
     model_bytes: int
     pipelines: tuple[Pipeline, ...]
     """The fitted pipeline of each fold."""
+    predictions: tuple[np.ndarray, ...]
+    """Of each fold's validation rows: probabilities ``(n, k)`` or values ``(n,)``."""
+    reached: RungErrors = ()
+    """Errors at the rungs that the first fold passed."""
 
     @property
     def epochs(self) -> int | None:
@@ -76,7 +90,9 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class _Fold:
+class Fold:
+    """Preprocessed rows of one split; of all rows, the validation rows are the training rows."""
+
     preprocessor: Preprocessor
     train: Features
     valid: Features
@@ -90,8 +106,8 @@ class Evaluator:
     def __init__(self, task: Task, splits: Sequence[Split], metric: Metric) -> None:
         self.task, self.splits, self.metric = task, splits, metric
         self._preprocessing = PREPROCESSORS[task.modality]
-        self._folds = dict[str, list[_Fold]]()
-        self._everything = dict[str, tuple[Preprocessor, Features]]()
+        self._folds = dict[str, list[Fold]]()
+        self._everything = dict[str, Fold]()
 
     def evaluate(
         self,
@@ -101,6 +117,7 @@ class Evaluator:
         seed: int = 0,
         seconds: float,
         hopeless: float = math.inf,
+        rungs: Rungs | None = None,
     ) -> Evaluation:
         """Fit on every fold's training rows and score on its validation rows.
 
@@ -110,21 +127,27 @@ class Evaluator:
             seed: fixes the fit and the rows of a budget below 1.
             seconds: time allowed for all folds together.
             hopeless: normalised error of the first of several folds above which the others are not run.
+            rungs: where the first fold's training may be left for now.
 
         Raises:
+            PausedError: it was left at a rung.
             PrunedError: the first fold was hopeless.
             TimeoutError, DivergedError: see `metaml.training.fit_model`.
         """
         wall, cpu = time.monotonic(), _cpu_seconds()
-        scores, constants, pipelines = [], [], []
-        folds = self._preprocessed(kind_of(config))
+        scores, constants, pipelines, predictions = [], [], [], []
+        reached: list[tuple[float, float]] = []
+        folds = self.folds(config)
         for i, fold in enumerate(folds):
             share = (seconds - (time.monotonic() - wall)) / (len(folds) - i)
-            pipeline = self._fit_fold(fold, config, budget, seed, share)
+            pauses = self._pauses(fold, rungs, reached) if rungs is not None and i == 0 else None
+            pipeline = self._fit_fold(fold, config, budget, seed, share, pauses)
             prediction = pipeline.predict_features(fold.valid)
-            scores.append(evaluate_prediction(fold.y_valid, prediction))
-            constants.append(evaluate_prediction(fold.y_valid, constant_prediction(fold.y_valid, prediction)))
+            score, constant = _scores(fold, prediction)
+            scores.append(score)
+            constants.append(constant)
             pipelines.append(pipeline)
+            predictions.append(prediction)
             if i == 0 and len(folds) > 1:
                 first = normalised_error(self.metric, scores, constants)
                 if first > hopeless:
@@ -140,7 +163,23 @@ class Evaluator:
             flops=flops(exported.graph, batch=1),
             model_bytes=4 * _n_trained(exported.graph),
             pipelines=tuple(pipelines),
+            reached=tuple(reached),
+            predictions=tuple(predictions),
         )
+
+    def _pauses(self, fold: Fold, rungs: Rungs, reached: list[tuple[float, float]]) -> Pauses:
+        """Return pauses that write down the error at each rung, and end the trial where it is above the limit."""
+        limits = dict(rungs.limits)
+        center, scale = _target_scale(self.task, fold.y_train)
+
+        def look(share: float, model: Model) -> None:
+            prediction = Pipeline(fold.preprocessor, model, center, scale).predict_features(fold.valid)
+            score, constant = _scores(fold, prediction)
+            reached.append((share, normalised_error(self.metric, [score], [constant])))
+            if reached[-1][1] > limits[share]:
+                raise PausedError(tuple(reached), limits[share])
+
+        return Pauses(tuple(limits), look, rungs.checkpoint)
 
     def refit(self, config: Configuration, *, seed: int = 0, seconds: float, epochs: int | None = None) -> Pipeline:
         """Fit on all rows of the task.
@@ -154,23 +193,30 @@ class Evaluator:
         Raises:
             TimeoutError, DivergedError: see `metaml.training.fit_model`.
         """
+        rows = self.everything(config)
+        train = Rows(rows.train, rows.y_train)
+        return self._fit(rows.preprocessor, train, config, seed, seconds, epochs=epochs)
+
+    def everything(self, config: Configuration) -> Fold:
+        """Return all rows of the task, preprocessed as a configuration wants it: what a refit is trained on."""
         kind = kind_of(config)
         if kind not in self._everything:
-            fitted = self._preprocessing.fit(self.task.inputs, kind)
-            self._everything[kind] = fitted, fitted.transform(self.task.inputs)
-        preprocessor, features = self._everything[kind]
-        return self._fit(preprocessor, Rows(features, self.task.y), config, seed, seconds, epochs=epochs)
+            preprocessor, y = self._preprocessing.fit(self.task.inputs, kind), self.task.y
+            features = preprocessor.transform(self.task.inputs)
+            self._everything[kind] = Fold(preprocessor, features, features, y, y)
+        return self._everything[kind]
 
-    def _preprocessed(self, kind: str) -> list[_Fold]:
+    def folds(self, config: Configuration) -> list[Fold]:
         """Return the preprocessed rows of every split, kept for the next trial with this preprocessing."""
+        kind = kind_of(config)
         if kind not in self._folds:
             self._folds[kind] = [self._fold(split, kind) for split in self.splits]
         return self._folds[kind]
 
-    def _fold(self, split: Split, kind: str) -> _Fold:
+    def _fold(self, split: Split, kind: str) -> Fold:
         train, valid = (take_rows(self.task.inputs, rows) for rows in (split.train, split.valid))
         preprocessor = self._preprocessing.fit(train, kind)
-        return _Fold(
+        return Fold(
             preprocessor,
             preprocessor.transform(train),
             preprocessor.transform(valid),
@@ -178,13 +224,22 @@ class Evaluator:
             self.task.y[split.valid],
         )
 
-    def _fit_fold(self, fold: _Fold, config: Configuration, budget: float, seed: int, seconds: float) -> Pipeline:
+    def _fit_fold(
+        self,
+        fold: Fold,
+        config: Configuration,
+        budget: float,
+        seed: int,
+        seconds: float,
+        pauses: Pauses | None,
+    ) -> Pipeline:
         train, y = fold.train, fold.y_train
         if budget < 1:
-            rows = subsample(np.arange(len(y)), y, self.task.type, budget, seed)
-            train, y = train.rows(rows), y[rows]
+            chosen = subsample(np.arange(len(y)), y, self.task.type, budget, seed)
+            train, y = train.rows(chosen), y[chosen]
         validation = Rows(fold.valid, fold.y_valid)
-        return self._fit(fold.preprocessor, Rows(train, y), config, seed, seconds, validation=validation)
+        rows = Rows(train, y)
+        return self._fit(fold.preprocessor, rows, config, seed, seconds, validation=validation, pauses=pauses)
 
     def _fit(
         self,
@@ -196,14 +251,28 @@ class Evaluator:
         *,
         validation: Rows | None = None,
         epochs: int | None = None,
+        pauses: Pauses | None = None,
     ) -> Pipeline:
         shape = preprocessor.shape(self.task.n_outputs, is_regression=self.task.type == "regression")
-        center, scale = (float(train.y.mean()), float(train.y.std()) or 1.0) if shape.is_regression else (0.0, 1.0)
+        center, scale = _target_scale(self.task, train.y)
         if shape.is_regression:
             train = train.standardised(center, scale)
             validation = None if validation is None else validation.standardised(center, scale)
-        model = fit_model(config, shape, train, seed=seed, seconds=seconds, validation=validation, epochs=epochs)
+        model = fit_model(
+            config, shape, train, seed=seed, seconds=seconds, validation=validation, epochs=epochs, pauses=pauses
+        )
         return Pipeline(preprocessor, model, center, scale)
+
+
+def _target_scale(task: Task, y: np.ndarray) -> tuple[float, float]:
+    """Return what a target is centered and divided by: mean and standard deviation, for a regression."""
+    return (float(y.mean()), float(y.std()) or 1.0) if task.type == "regression" else (0.0, 1.0)
+
+
+def _scores(fold: Fold, prediction: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
+    """Return all metrics of a prediction of the validation rows, and of the best constant one."""
+    constant = constant_prediction(fold.y_valid, prediction)
+    return evaluate_prediction(fold.y_valid, prediction), evaluate_prediction(fold.y_valid, constant)
 
 
 def take_rows(inputs: RawInputs, rows: np.ndarray | slice) -> RawInputs:

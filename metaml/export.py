@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,6 +24,8 @@ from metaml.trial import Configuration
 
 TOLERANCE = 1e-4
 """Largest allowed difference of probabilities, or of values in units of the target's standard deviation."""
+PARITY_ROWS, PARITY_VALUES = 512, 2_000_000
+"""Rows on which an exported file is compared with the trained model, and values in them: of large images fewer rows."""
 
 
 class ParityError(MetamlError):
@@ -69,11 +72,19 @@ def describe_model(task: Task) -> dict[str, Any]:
     """Return what a caller must know to feed the model and to read its output, as plain JSON values."""
     return {
         "task": task.name,
+        "modality": task.modality,
         "type": task.type,
         "target": task.target,
         "classes": list(task.classes),
         **task.describe_inputs(),
     }
+
+
+def parity_rows(inputs: RawInputs) -> RawInputs:
+    """Return the first rows, on which files are compared with trained models."""
+    values = sum(math.prod(array.shape[1:]) for array in inputs.values())
+    n = max(1, min(PARITY_ROWS, PARITY_VALUES // max(1, values)))
+    return {name: array[:n] for name, array in inputs.items()}
 
 
 def check_parity(model: bytes, pipeline: Pipeline, inputs: RawInputs) -> float:

@@ -15,8 +15,10 @@ from hw_cost.shipped import SHIPPED, table_for
 from metaml.data import RawInputs, Task
 from metaml.errors import UsageError
 from metaml.export import deployed_graph
+from metaml.merge import Foretold, ensemble_graph
+from metaml.models import FAMILIES
 from metaml.preprocessing import PREPROCESSORS, Preprocessor, kind_of
-from metaml.trial import Configuration
+from metaml.trial import Configuration, configuration_id
 
 MEASURE_SECONDS = 1.0
 """Time for measuring one delivered model."""
@@ -125,13 +127,32 @@ class LatencyModel:
         self.device, self.batch = device, batch
         self._task = task
         self._preprocessors = dict[str, Preprocessor]()
+        self._known: dict[str, Cost] = {}
 
     def predict(self, configuration: Configuration) -> Cost:
-        """Return the latency of the network that the configuration would be deployed as."""
+        """Return the latency of the network that the configuration would be deployed as.
+
+        It is asked for once for each architecture: for a network on images that takes tens of milliseconds.
+        """
+        key = configuration_id(FAMILIES[configuration["family"]].architecture(configuration))
+        if key not in self._known:
+            self._known[key] = self._predict([configuration])
+        return self._known[key]
+
+    def predict_ensemble(self, configurations: Sequence[Configuration]) -> Cost:
+        """Return the latency of the one network that several configurations would be deployed as together."""
+        if len(configurations) == 1:
+            return self.predict(configurations[0])
+        return self._predict(configurations)
+
+    def _predict(self, configurations: Sequence[Configuration]) -> Cost:
+        graph = ensemble_graph([self._deployed(configuration) for configuration in configurations])
+        return self.device.table.predict(graph, batch=self.batch)
+
+    def _deployed(self, configuration: Configuration) -> Foretold:
         preprocessor = self._preprocessor(kind_of(configuration))
         shape = preprocessor.shape(self._task.n_outputs, is_regression=self._task.type == "regression")
-        graph = deployed_graph(configuration, preprocessor, shape)
-        return self.device.table.predict(graph, batch=self.batch)
+        return Foretold(deployed_graph(configuration, preprocessor, shape), preprocessor.tensors())
 
     def _preprocessor(self, kind: str) -> Preprocessor:
         if kind not in self._preprocessors:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from metaml.delivery import finalists
+from metaml.predictions import drop_predictions
 from metaml.run_folder import RunFolder
 from metaml.store import Recorder
 from metaml.trial import Trial
@@ -47,11 +48,16 @@ class Logbook:
         """Return where the model of a trial goes."""
         return self._folder.candidate(number)
 
+    def predictions(self, number: int) -> Path:
+        """Return where the validation predictions of a trial go."""
+        return self._folder.predictions(number)
+
     def keep(self, trials: Iterable[Trial]) -> None:
         """Keep trials that ended; when this returns they are on a disk."""
         for trial in trials:
             self.trials.append(trial)
             self._recorder.add(trial)
+        drop_predictions([self._folder.predictions(trial.number) for trial in finalists(self.trials)])
         self.save_elapsed()
 
     def save_elapsed(self) -> None:

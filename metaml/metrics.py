@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn import metrics as sk
+from scipy.stats import rankdata
 
 from metaml.errors import UsageError
 from metaml.trial import WORST_ERROR
@@ -63,8 +63,13 @@ def evaluate_prediction(y: np.ndarray, prediction: np.ndarray) -> dict[str, floa
     **Shape**
     - y: ``(n,)``, class codes for probabilities ``(n, k)``, or values for values ``(n,)``
     """
-    scores = _regression_scores(y, prediction) if prediction.ndim == 1 else _class_scores(y, prediction)
+    scores = {name: function(y, prediction) for name, function in _VALUES[_kind(prediction)].items()}
     return {name: value for name, value in scores.items() if math.isfinite(value)}
+
+
+def metric_value(name: str, y: np.ndarray, prediction: np.ndarray) -> float:
+    """Return one metric of a prediction, nan where it is undefined; shapes as in `evaluate_prediction`."""
+    return _VALUES[_kind(prediction)][name](y, prediction)
 
 
 def constant_prediction(y: np.ndarray, like: np.ndarray) -> np.ndarray:
@@ -99,33 +104,64 @@ def normalised_error(
     return float(np.clip(loss / constant, 0.0, WORST_ERROR))
 
 
-def _class_scores(y: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    n, k = probabilities.shape
+def _kind(prediction: np.ndarray) -> str:
+    return "regression" if prediction.ndim == 1 else "classification"
+
+
+def _log_loss(y: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean negative logarithm of the true class's probability; rows are scaled to the sum 1."""
     safe = np.clip(probabilities, EPSILON, 1.0)
-    safe = safe / safe.sum(axis=1, keepdims=True)
-    hit = probabilities.argmax(axis=1) == y
-    recalls = [hit[y == label].mean() for label in np.unique(y)]
-    return {
-        "error_rate": 1 - float(hit.mean()),
-        "balanced_error": 1 - float(np.mean(recalls)),
-        "log_loss": -float(np.log(safe[np.arange(n), y]).mean()),
-        "roc_auc": _roc_auc(y, probabilities) if len(recalls) > 1 else math.nan,
-    }
+    return -float(np.log(safe[np.arange(len(y)), y] / safe.sum(axis=1)).mean())
+
+
+def _error_rate(y: np.ndarray, probabilities: np.ndarray) -> float:
+    return 1 - float((probabilities.argmax(axis=1) == y).mean())
+
+
+def _balanced_error(y: np.ndarray, probabilities: np.ndarray) -> float:
+    """One minus the mean recall of the classes that occur."""
+    counts = np.bincount(y)
+    hits = np.bincount(y, weights=probabilities.argmax(axis=1) == y)
+    return 1 - float((hits[counts > 0] / counts[counts > 0]).mean())
 
 
 def _roc_auc(y: np.ndarray, probabilities: np.ndarray) -> float:
     """Area under the ROC curve; macro average of one-vs-rest over the classes that occur."""
+    labels = np.flatnonzero(np.bincount(y, minlength=probabilities.shape[1]))
+    if len(labels) < 2:
+        return math.nan
     if probabilities.shape[1] == 2:
-        return float(sk.roc_auc_score(y, probabilities[:, 1]))
-    return float(np.mean([sk.roc_auc_score(y == label, probabilities[:, label]) for label in np.unique(y)]))
+        labels = np.array([1])
+    return float(np.mean([_area(y == label, probabilities[:, label]) for label in labels]))
 
 
-def _regression_scores(y: np.ndarray, values: np.ndarray) -> dict[str, float]:
-    residual = y - values
+def _area(positive: np.ndarray, scores: np.ndarray) -> float:
+    """Share of pairs of a positive and a negative row that the scores order rightly, ties as one half."""
+    n_positive = int(positive.sum())
+    ranks = rankdata(scores)[positive].sum()
+    return float((ranks - n_positive * (n_positive + 1) / 2) / (n_positive * (len(scores) - n_positive)))
+
+
+def _rmse(y: np.ndarray, values: np.ndarray) -> float:
+    return math.sqrt(((y - values) ** 2).mean())
+
+
+def _mae(y: np.ndarray, values: np.ndarray) -> float:
+    return float(np.abs(y - values).mean())
+
+
+def _r2(y: np.ndarray, values: np.ndarray) -> float:
     total = float(((y - y.mean()) ** 2).mean())
-    square = float((residual**2).mean())
-    return {
-        "rmse": math.sqrt(square),
-        "mae": float(np.abs(residual).mean()),
-        "r2": 1 - square / total if total > 0 else math.nan,
-    }
+    return 1 - float(((y - values) ** 2).mean()) / total if total > 0 else math.nan
+
+
+_VALUES: dict[str, dict[str, Callable[[np.ndarray, np.ndarray], float]]] = {
+    "classification": {
+        "error_rate": _error_rate,
+        "balanced_error": _balanced_error,
+        "log_loss": _log_loss,
+        "roc_auc": _roc_auc,
+    },
+    "regression": {"rmse": _rmse, "mae": _mae, "r2": _r2},
+}
+"""Kind of task -> metric -> its value on rows."""

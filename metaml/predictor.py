@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +12,86 @@ import numpy as np
 import onnxruntime as ort
 import pandas as pd
 
+from metaml.data import ImageFiles, ImageSize, as_frame, as_pixels, read_images, read_table
 from metaml.data.columns import encode_columns
-from metaml.data.task import Column
+from metaml.data.task import Column, RawInputs
 from metaml.errors import DataError
 
 METADATA_KEY = "metaml"
 """Key of the JSON description inside the ONNX file."""
 
-ROWS_AT_A_TIME = 4096
-"""Enough to be quick; a model that keeps rows compares each with thousands."""
+ROWS_AT_A_TIME, IMAGES_AT_A_TIME = 4096, 256
+"""Enough to be quick; a model that keeps rows compares each with thousands, and an image has thousands of values."""
+
+
+class Inputs(ABC):
+    """How one kind of data becomes what a model is fed."""
+
+    rows_at_a_time: int
+
+    @abstractmethod
+    def feeds(self, X: Any) -> RawInputs:
+        """Return the raw inputs of a model."""
+
+    @abstractmethod
+    def read(self, path: Path) -> Any:
+        """Return what a path holds, in a form that `feeds` takes."""
+
+    @abstractmethod
+    def index(self, X: Any) -> pd.Index[Any] | None:
+        """Return what the rows are called, or None for their numbers."""
+
+
+class TableInputs(Inputs):
+    """Tables with the training columns in any order."""
+
+    rows_at_a_time = ROWS_AT_A_TIME
+
+    def __init__(self, description: dict[str, Any]) -> None:
+        self.columns = tuple(Column(column["name"], column["kind"]) for column in description["columns"])
+
+    def feeds(self, X: Any) -> RawInputs:
+        """Return numbers and texts."""
+        numeric, categorical = encode_columns(as_frame(X), self.columns)
+        return {"numeric": numeric, "categorical": categorical}
+
+    def read(self, path: Path) -> pd.DataFrame:
+        """Return the table in a file."""
+        return read_table(path)
+
+    def index(self, X: Any) -> pd.Index[Any] | None:
+        """Return a frame's own index."""
+        return X.index if isinstance(X, pd.DataFrame) else None
+
+
+class ImageInputs(Inputs):
+    """Images of any size, as an array or as they were read from files."""
+
+    rows_at_a_time = IMAGES_AT_A_TIME
+
+    def __init__(self, description: dict[str, Any]) -> None:
+        self.size = ImageSize(**description["image"])
+
+    def feeds(self, X: Any) -> RawInputs:
+        """Return pixels of the model's size."""
+        return {"pixels": X.pixels if isinstance(X, ImageFiles) else as_pixels(X, self.size)}
+
+    def read(self, path: Path) -> ImageFiles:
+        """Return the images of a folder, of one file or of an .npz file."""
+        return read_images(path, self.size)
+
+    def index(self, X: Any) -> pd.Index[Any] | None:
+        """Return the paths of files."""
+        names = X.names if isinstance(X, ImageFiles) else None
+        return None if names is None else pd.Index(names, name="image")
+
+
+INPUTS: dict[str, Callable[[dict[str, Any]], Inputs]] = {"tabular": TableInputs, "image": ImageInputs}
+"""Kind of task -> how its models are fed, from their description."""
 
 
 class Predictor:
-    """A ``model.onnx`` ready to predict tables.
+    """A ``model.onnx`` ready to predict tables or images.
 
     Args:
         path: an ONNX file written by a search, or the run folder that holds it.
@@ -44,7 +113,7 @@ class Predictor:
         except Exception as error:
             raise DataError(f"{self.path} is not a model written by metaml search.") from error
         self.description: dict[str, Any] = json.loads(text)
-        self.columns = tuple(Column(column["name"], column["kind"]) for column in self.description["columns"])
+        self.inputs = INPUTS[self.description.get("modality", "tabular")](self.description)
         self.classes: list[Any] = self.description["classes"]
 
     @property
@@ -52,26 +121,40 @@ class Predictor:
         """Whether it predicts values rather than classes."""
         return bool(self.description["type"] == "regression")
 
-    def scores(self, X: pd.DataFrame) -> np.ndarray:
-        """Return probabilities ``(n, k)``, or values ``(n,)``, of a table with the training columns in any order."""
-        numeric, categorical = encode_columns(X, self.columns)
-        feeds = {"numeric": numeric, "categorical": categorical}
+    def read(self, path: str | Path) -> Any:
+        """Read what the model predicts: a table from a file, images from a folder, a file or an .npz file.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        return self.inputs.read(Path(path))
+
+    def scores(self, X: Any) -> np.ndarray:
+        """Return probabilities ``(n, k)``, or values ``(n,)``.
+
+        Args:
+            X: a table with the training columns in any order, an array of images, or what `read` returned.
+        """
+        feeds = self.inputs.feeds(X)
+        n, step = len(next(iter(feeds.values()))), self.inputs.rows_at_a_time
         names = [node.name for node in self._session.get_inputs()]
         parts = []
-        for start in range(0, max(1, len(X)), ROWS_AT_A_TIME):
-            rows = slice(start, start + ROWS_AT_A_TIME)
-            parts.append(self._session.run(None, {name: feeds[name][rows] for name in names})[0])
+        for start in range(0, max(1, n), step):
+            parts.append(self._session.run(None, {name: feeds[name][start : start + step] for name in names})[0])
         scores = np.concatenate(parts)
         return scores[:, 0] if self.is_regression else scores
 
-    def predict(self, X: pd.DataFrame) -> pd.DataFrame:
-        """Return a table with the prediction and, for classes, one probability column for each."""
-        scores = self.scores(X)
+    def predict(self, X: Any) -> pd.DataFrame:
+        """Return a table with the prediction and, for classes, one probability column for each.
+
+        Its index is that of the table, or the paths of images that were read from files.
+        """
+        scores, index = self.scores(X), self.inputs.index(X)
         target = self.description["target"]
         if self.is_regression:
-            return pd.DataFrame({target: scores}, index=X.index)
-        labels = np.array(self.classes, dtype=object)[scores.argmax(axis=1)] if len(X) else []
-        predicted = pd.DataFrame({target: labels}, index=X.index)
+            return pd.DataFrame({target: scores}, index=index)
+        labels = np.array(self.classes, dtype=object)[scores.argmax(axis=1)] if len(scores) else []
+        predicted = pd.DataFrame({target: labels}, index=index)
         for i, label in enumerate(self.classes):
             predicted[f"probability_{label}"] = scores[:, i]
         return predicted

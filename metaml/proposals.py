@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 import pandas as pd
 
+from metaml.models import TorchFamily
 from metaml.space import SearchSpace
 from metaml.trial import WORST_ERROR, Configuration, Trial, configuration_id
 from metaml.tuner import Tuner
@@ -19,8 +21,8 @@ MIN_WARM = 4
 """The families' defaults are tried as well when past results gave fewer than this."""
 ASKS = 24
 """How often SMAC is asked for a configuration that is fast enough before random ones are screened."""
-SCREENED = 400
-"""Random configurations among which a fast enough one is looked for."""
+FILTERED = 16
+"""Random networks of which a zero-cost score keeps the best."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Proposer:
         space: what is searched.
         latency: what is too slow.
         seed: of the optimiser, and of random configurations.
+        promise: scores untrained networks, for every second configuration after past results; None for no such filter.
     """
 
     def __init__(
@@ -68,7 +71,9 @@ class Proposer:
         latency: LatencyLimit,
         *,
         seed: int = 0,
+        promise: Callable[[Configuration], float] | None = None,
     ) -> None:
+        self._promise, self._is_filtered = promise, False
         self._starter, self._history, self._metafeatures = starter, history, metafeatures
         self._space = space
         self._tuner: Tuner | None = None
@@ -83,20 +88,27 @@ class Proposer:
 
     def next(self) -> Proposal | None:
         """Return a configuration that nobody tried yet and that is fast enough; None when there is none left."""
-        for step in (self._from_past, self._from_defaults, self._from_tuner, self._from_random):
+        for step in (self._from_past, self._from_defaults, self._from_filter, self._from_tuner, self._from_random):
             proposal = step()
             if proposal is not None:
                 return proposal
         return None
 
-    def observe(self, trial: Trial) -> None:
-        """Learn from a trial that ended; also from those of an interrupted run."""
+    def observe(self, trial: Trial, asked: Configuration | None = None) -> None:
+        """Learn from a trial that ended; also from those of an interrupted run.
+
+        Args:
+            trial: what ended.
+            asked: what was proposed, where the trial is of a shorter one: it would have come to the same.
+        """
         self._seen.add(trial.configuration_id)
         self._trials.append(trial)
         if trial.source in ("portfolio", "knn", "pmf") and trial.status != "infeasible":
             self._n_warm += 1
         if self._tuner is not None:
             self._tuner.tell(trial.configuration, trial.cost, seconds=trial.seconds)
+            if asked is not None and asked != trial.configuration:
+                self._tuner.tell(asked, trial.cost, seconds=trial.seconds)
 
     def take_rejected(self) -> list[tuple[Proposal, float]]:
         """Return, once, the configurations that were too slow to be tried, with the factor by which they were."""
@@ -105,7 +117,7 @@ class Proposer:
 
     def safe(self) -> Proposal | None:
         """Return the default of the quickest family, for a search that has no model and little time; once."""
-        return self._accept(self._space.default(self._space.safe_family), "default")
+        return self._accept(self._space.safe(), "default")
 
     def closest(self) -> Proposal | None:
         """Return the untried configuration of lowest predicted latency, for a limit that nothing seems to keep."""
@@ -161,6 +173,20 @@ class Proposer:
                 return proposal
         return None
 
+    def _from_filter(self) -> Proposal | None:
+        """Every second time, the most promising of some random networks that are fast enough."""
+        self._is_filtered = self._promise is not None and not self._is_filtered
+        if self._promise is None or not self._is_filtered:
+            return None
+        random = self._space.sample(self._space.n_screened, self._seed + len(self._seen))
+        fast = (c for c in self._networks(random) if self._latency.check(c)[1] <= 1)
+        scored = [(self._promise(configuration), configuration) for configuration in islice(fast, FILTERED)]
+        return self._accept(max(scored, key=lambda pair: pair[0])[1], "zero-cost") if scored else None
+
+    def _networks(self, configurations: list[Configuration]) -> list[Configuration]:
+        is_network = {name: isinstance(family, TorchFamily) for name, family in self._space.families.items()}
+        return [c for c in configurations if is_network[c["family"]] and configuration_id(c) not in self._seen]
+
     def _from_tuner(self) -> Proposal | None:
         if self._tuner is None:
             self._tuner = Tuner(self._space, seed=self._seed)
@@ -182,7 +208,7 @@ class Proposer:
         return None
 
     def _screen(self) -> list[Configuration]:
-        return self._space.defaults() + self._space.sample(SCREENED, self._seed + len(self._seen))
+        return self._space.defaults() + self._space.sample(self._space.n_screened, self._seed + len(self._seen))
 
 
 def _cost_of_excess(excess: float) -> float:

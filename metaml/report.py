@@ -21,6 +21,7 @@ SOURCE_COLOURS = {
     "smac": "#ff725c",
     "default": "#6cc5b0",
     "random": "#9498a0",
+    "zero-cost": "#efb118",
     "smallest": "#9c6b4e",
 }
 """Who proposed a trial -> colour of its dot."""
@@ -68,12 +69,13 @@ def write_report(summary: dict[str, Any], path: Path) -> None:
     task, best = summary["task"], summary["best"]
     parts = [
         f"<h1>{escape(task['name'])}</h1>",
-        f"<p class=sub>{escape(task['type'])} · target “{escape(task['target'])}” · {task['rows']:,} rows · "
-        f"{task['columns']} columns · {escape(task['validation'])}</p>",
+        f"<p class=sub>{escape(task['type'])} · target “{escape(task['target'])}” · "
+        f"{escape(task['extent'])} · {escape(task['validation'])}</p>",
         _cards(summary),
         "<h2>The model</h2>",
-        f"<p><code>{escape(_settings(best['configuration']))}</code></p>",
+        _model(best),
         _metrics_table(best["metrics"]),
+        _compression(best.get("compression") or []),
         "<h2>Error and latency of every trial</h2>",
         _scatter(summary),
         _legend(summary["trials"]),
@@ -104,7 +106,7 @@ def _cards(summary: dict[str, Any]) -> str:
         (f"{best['metrics'].get(metric, math.nan):.4f}", f"{metric}, on validation rows", True),
         (f"{best['error']:.3f}", "error (1 = a constant)", True),
         (f"{latency['measured']:.4f} ms", note, within),
-        (f"{best['model_bytes'] / 1024:,.0f} KiB", f"model.onnx · {best['configuration']['family']}", True),
+        (f"{best['model_bytes'] / 1024:,.0f} KiB", f"model.onnx · {_kind(best)}", True),
         (str(len(run)), f"trials in {summary['seconds']:.0f} s, {n_rejected} rejected as too slow", True),
     ]
     return (
@@ -115,6 +117,40 @@ def _cards(summary: dict[str, Any]) -> str:
         )
         + "</div>"
     )
+
+
+def _model(best: dict[str, Any]) -> str:
+    """The configuration, or those of an ensemble with their weights."""
+    if not best.get("ensemble"):
+        return f"<p><code>{escape(_settings(best['configuration']))}</code></p>"
+    rows = [
+        f"<tr><td class=n>{member['weight']:.2f}</td><td class=n>{member['number']}</td>"
+        f"<td class=n>{_number(member['error'])}</td>"
+        f"<td><code>{escape(_settings(member['configuration']))}</code></td></tr>"
+        for member in best["ensemble"]
+    ]
+    head = "<tr><th class=n>weight</th><th class=n>trial</th><th class=n>error</th><th>configuration</th></tr>"
+    return f"<p>The weighted mean of {len(rows)} trials, in one file:</p><table>{head}{''.join(rows)}</table>"
+
+
+def _compression(attempts: list[dict[str, Any]]) -> str:
+    """Attempts to make the model smaller: before and after."""
+    if not attempts:
+        return ""
+    head = "<tr><th>made smaller by</th><th>accepted</th><th class=n>error</th><th class=n>KiB</th><th class=n>ms</th>"
+    rows = []
+    for attempt in attempts:
+        size = [None if attempt[name] is None else attempt[name] / 1024 for name in ("bytes_before", "bytes")]
+        cells = [
+            (attempt["error_before"], attempt["error"]),
+            size,
+            (attempt["latency_ms_before"], attempt["latency_ms"]),
+        ]
+        numbers = "".join(f"<td class=n>{' → '.join(map(_number, pair))}</td>" for pair in cells)
+        said = "yes" if attempt["accepted"] else "no"
+        row = f"<tr><td>{escape(attempt['name'])}</td><td>{said}</td>{numbers}<td>{escape(attempt['why'])}</td></tr>"
+        rows.append(row)
+    return f"<table>{head}<th></th></tr>{''.join(rows)}</table>"
 
 
 def _metrics_table(metrics: dict[str, float]) -> str:
@@ -138,9 +174,11 @@ def _scatter(summary: dict[str, Any]) -> str:
         marks.append(f'<text x="{x - 4}" y="{plot.top + 10}" text-anchor="end">limit</text>')
     front = " ".join(f"{plot.x(t['latency_ms'])},{plot.y(t['error'])}" for t in summary["pareto"] if t["latency_ms"])
     marks.append(f'<polyline points="{front}" fill="none" stroke="currentColor" stroke-opacity=".35"/>')
+    best = summary["best"]
+    answer = [member["configuration"] for member in best.get("ensemble") or [best]]
     for t in trials:
         colour = SOURCE_COLOURS.get(t["source"], "#888")
-        chosen = t["configuration"] == summary["best"]["configuration"]
+        chosen = t["configuration"] in answer
         ring = ' stroke="currentColor" stroke-width="2"' if chosen else ""
         title = escape(f"trial {t['number']} · {t['source']} · {t['configuration']['family']} · error {t['error']:.4f}")
         marks.append(
@@ -194,6 +232,11 @@ def _notes(notes: list[str]) -> str:
     if not notes:
         return ""
     return "<h2>Notes</h2><ul>" + "".join(f"<li>{escape(note)}</li>" for note in notes) + "</ul>"
+
+
+def _kind(best: dict[str, Any]) -> str:
+    members = best.get("ensemble")
+    return f"ensemble of {len(members)}" if members else str(best["configuration"]["family"])
 
 
 def _settings(configuration: dict[str, Any]) -> str:

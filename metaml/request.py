@@ -9,6 +9,20 @@ from metaml.data import TaskType
 from metaml.errors import UsageError
 from portfolio import WARM_STARTERS
 
+COMPRESS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "int8": ("int8",),
+    "prune": ("prune",),
+    "svd": ("svd",),
+    "distill": ("distill",),
+    "auto": ("prune", "svd", "distill", "int8"),
+}
+"""Value of ``--compress`` -> the attempts, in order. All but int8 need a single model, not an ensemble."""
+
+
+ZERO_COST = ("synflow", "jacob_cov", "ntk", "regions", "parameters")
+"""Values of ``--zero-cost``: names in `metaml.zero_cost.SCORES`."""
+
 
 @dataclass(frozen=True)
 class SearchRequest:
@@ -34,6 +48,12 @@ class SearchRequest:
     seed: int = 0
     metric: str | None = None
     """None for the default of the task type."""
+    zero_cost: str | None = None
+    """Score of untrained networks that filters random ones: a name in `ZERO_COST`; None for no filter."""
+    compress: str = "none"
+    """How the delivered model is made smaller where its metric allows it: a name in `COMPRESS`."""
+    ensemble: int = 5
+    """At most this many trials are delivered together as one model; 1 for a single one."""
     workers: int = 1
     """Trials that run side by side, each on one thread."""
     store: str | None = None
@@ -43,14 +63,23 @@ class SearchRequest:
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense, in one sentence each."""
-        positive = {"time_limit": "--time", "batch": "--batch", "workers": "--workers"}
+        positive = {"time_limit": "--time", "batch": "--batch", "workers": "--workers", "ensemble": "--ensemble"}
         optional = {"max_latency_ms": "--max-latency-ms", "trials": "--trials"}
         for name, option in (positive | optional).items():
             value = getattr(self, name)
             if (value is not None or name in positive) and not value > 0:
                 raise UsageError(f"{option} must be above 0, however: {value}.")
+        if self.compress not in COMPRESS:
+            raise UsageError(f'No compression "{self.compress}"; use one of: {", ".join(COMPRESS)}.')
+        if self.zero_cost is not None and self.zero_cost not in ZERO_COST:
+            raise UsageError(f'No zero-cost score "{self.zero_cost}"; use one of: {", ".join(ZERO_COST)}.')
         if self.warm_start not in WARM_STARTERS:
             raise UsageError(f'No warm-starter "{self.warm_start}"; use one of: {", ".join(WARM_STARTERS)}.')
+
+    @property
+    def max_members(self) -> int:
+        """Number of trials that may be delivered together."""
+        return 1 if set(COMPRESS[self.compress]) - {"int8"} else self.ensemble
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as plain JSON values."""

@@ -102,6 +102,10 @@ class RunFolder:
         """Path of the model that trial `number` left behind."""
         return self.candidates / f"{number:05d}.onnx"
 
+    def predictions(self, number: int) -> Path:
+        """Path of the validation predictions of trial `number`."""
+        return self.candidates / f"{number:05d}.npz"
+
 
 def _numbered(path: Path) -> Any:
     yield path

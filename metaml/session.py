@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from metaml.context import Context
+from metaml.delivery import finalists
 from metaml.events import Listener, Progress
+from metaml.halving import Halving, Rungs
 from metaml.latency import MEASURE_SECONDS
 from metaml.logbook import Logbook
 from metaml.proposals import Proposal, Proposer
+from metaml.refits import refit_seconds
 from metaml.request import SearchRequest
 from metaml.runners import Job, Outcome, WorkerPool
 from metaml.trial import Trial
@@ -26,8 +32,27 @@ MIN_TRIAL_SECONDS = 0.3
 """No trial is started for less time than this."""
 OVERRUN_SECONDS = 0.7
 """Trials end by themselves when their time is up; one that is later than this is killed, with its worker."""
+MIN_HALVING_ROWS = math.inf
+"""Tasks with so many rows have trials that are paused on their way: none, until `experiments.halving` shows a gain."""
+COMPRESSING_FACTOR, COMPRESSING_SECONDS = 3.0, 5.0
+"""Compressions get so many times the seconds of the best trial, and so many seconds for measurements."""
 CLOSING_SECONDS = 1.5
 """Kept for the report and the end of processes."""
+
+
+@dataclass(frozen=True)
+class _Started:
+    """A trial that runs, or is paused."""
+
+    proposal: Proposal
+    time: str
+    """UTC time of its start, ISO 8601."""
+    is_short: bool
+    """Whether it got less time than a trial should."""
+    checkpoint: Path
+    """Where its state is when it is paused."""
+    spent: float = 0.0
+    """Seconds before it was paused."""
 
 
 class Session:
@@ -57,8 +82,10 @@ class Session:
         self._request, self._context = request, context
         self._proposer, self._pool, self._log = proposer, pool, logbook
         self._listener, self._deadline = listener, deadline
-        self._running: dict[int, tuple[Proposal, str, bool]] = {}
-        """Number -> (proposal, start, whether it got less time than a trial should)."""
+        self._running: dict[int, _Started] = {}
+        self._paused: dict[int, _Started] = {}
+        """Trials of this sitting that may go on."""
+        self._halving = Halving() if len(context.task.y) >= MIN_HALVING_ROWS else None
         self._n_cut_short = 0
         self._next_number = len(logbook.trials)
         self.busy_seconds = 0.0
@@ -93,25 +120,45 @@ class Session:
     def _may_start(self) -> bool:
         if self._pool.n_idle == 0:
             return False
-        if self._request.trials is not None and self._log.n_run + len(self._running) >= self._request.trials:
+        if self._request.trials is not None and self._log.n_run + len(self._running) >= self._allowed_trials:
             return False
         if self._n_cut_short >= MOST_CUT_SHORT and self._log.best is not None:
             return False
         left = self._trials_end() - time.monotonic()
         return not self._log.trials or left > max(MIN_TRIAL_SECONDS, 0.5 * self._log.typical_seconds)
 
+    @property
+    def _allowed_trials(self) -> int:
+        """The trials asked for, and the quickest family beyond them where all of them failed."""
+        all_failed = self._log.best is None and not self._running
+        return (self._request.trials or 0) + all_failed
+
     def _start_next(self) -> bool:
         """Start the next trial; False when there is nothing left to try."""
         is_urgent = self._log.best is None and (
             self._log.n_run > 0 or self._trials_end() - time.monotonic() < SAFE_SECONDS
         )
+        promoted = None if is_urgent else self._promote()
+        if promoted is not None:
+            self._submit(promoted.proposal, promoted)
+            return True
         proposal = (self._proposer.safe() if is_urgent else None) or self._proposer.next()
         self._note_rejected()
         if proposal is None and not self._running and self._log.best is None:
             proposal = self._proposer.closest()
-        if proposal is None:
-            return False
+        if proposal is not None:
+            self._submit(proposal)
+        return proposal is not None
+
+    def _promote(self) -> _Started | None:
+        """Return the paused trial that is to go on now, if there is one."""
+        number = self._halving.promote() if self._halving is not None else None
+        return None if number is None else self._paused.pop(number)
+
+    def _submit(self, proposal: Proposal, paused: _Started | None = None) -> None:
+        """Start a trial, or go on with a paused one."""
         number, self._next_number = self._next_number, self._next_number + 1
+        checkpoint = self._log.candidate(number).with_suffix(".safetensors") if paused is None else paused.checkpoint
         best = self._log.best
         share = TRIAL_SHARE * self._request.time_limit
         job = Job(
@@ -122,27 +169,48 @@ class Session:
             seed=self._request.seed,
             hopeless=HOPELESS_FACTOR * (best.error or 0.0) + HOPELESS_MARGIN if best is not None else float("inf"),
             export_to=self._log.candidate(number),
-            export_below=best.error if best is not None and best.error is not None else float("inf"),
+            export_below=self._worth_keeping(),
+            predictions_to=self._log.predictions(number) if self._request.max_members > 1 else None,
+            rungs=None if self._halving is None else Rungs(self._halving.limits(), checkpoint),
         )
         self._pool.submit(job)
-        self._running[number] = (proposal, _utc_now(), job.seconds < share)
-        return True
+        spent = 0.0 if paused is None else paused.spent
+        self._running[number] = _Started(proposal, _utc_now(), job.seconds < share, checkpoint, spent)
+
+    def _worth_keeping(self) -> float:
+        """Error below which the model of a trial is kept: as good as those that may be delivered together."""
+        ranked = finalists(self._log.trials)[: self._request.max_members]
+        is_full = len(ranked) == self._request.max_members
+        return ranked[-1].error or 0.0 if is_full else float("inf")
 
     def _finish(self, outcome: Outcome) -> None:
-        proposal, started, was_short = self._running.pop(outcome.number)
-        self._n_cut_short += was_short and outcome.status == "timeout"
+        running = self._running.pop(outcome.number)
+        self._n_cut_short += running.is_short and outcome.status == "timeout"
+        outcome = replace(outcome, seconds=outcome.seconds + running.spent)
+        self._note_rungs(outcome, running)
         trial = outcome.as_trial(
-            proposal.configuration,
-            proposal.source,
+            running.proposal.configuration,
+            running.proposal.source,
             seed=self._request.seed,
-            latency_ms=proposal.latency_ms,
-            started=started,
+            latency_ms=running.proposal.latency_ms,
+            started=running.time,
         )
         self._log.keep([trial])
-        self._proposer.observe(trial)
+        self._proposer.observe(trial, running.proposal.configuration)
         n_rejected = len(self._log.trials) - self._log.n_run
         left = max(0.0, self._deadline - time.monotonic())
         self._listener.progress(Progress(trial, self._log.best, self._log.n_run, n_rejected, left))
+
+    def _note_rungs(self, outcome: Outcome, running: _Started) -> None:
+        """Compare later trials with this one; keep the state of one that is paused, and of no other."""
+        if self._halving is None:
+            return
+        is_paused = outcome.status == "pruned" and running.checkpoint.exists() and bool(outcome.reached)
+        self._halving.record(outcome.number, outcome.reached, is_paused=is_paused)
+        if is_paused:
+            self._paused[outcome.number] = replace(running, spent=outcome.seconds)
+        else:
+            running.checkpoint.unlink(missing_ok=True)
 
     def _note_rejected(self) -> None:
         limit = self._request.max_latency_ms
@@ -171,8 +239,11 @@ class Session:
         best = self._log.best
         if best is None:
             return self._deadline - CLOSING_SECONDS
-        refit = 1.5 * best.seconds / len(self._context.splits)
-        reserve = CLOSING_SECONDS + 2 * MEASURE_SECONDS + min(2 * refit, 0.25 * self._request.time_limit)
+        n_folds = len(self._context.splits)
+        refits = [refit_seconds(trial, n_folds) for trial in finalists(self._log.trials)[: self._request.max_members]]
+        compressing = (COMPRESSING_FACTOR * best.seconds + COMPRESSING_SECONDS) * (self._request.compress != "none")
+        together = compressing + max(2 * refit_seconds(best, n_folds), sum(refits) / self._request.workers)
+        reserve = CLOSING_SECONDS + 2 * MEASURE_SECONDS + min(together, 0.25 * self._request.time_limit)
         return self._deadline - min(reserve, 0.5 * self._request.time_limit)
 
 

@@ -7,16 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-import metafeatures
 from metafeatures.similarity import SIMILARITIES, StatisticalDistance, TaskView
 from metaml.data import Task
 from metaml.errors import StoreError, UsageError
 from metaml.history import history_of_space
 from metaml.space import SPACES
 from metaml.store import Store
-from metaml.views import Vectors, describe_task, observed, remember, stored_views, view
+from metaml.views import DESCRIPTIONS, Vectors, describe_task, observed, remember, stored_views, view
 
-MEASURES = ("statistical", "normals", "dataset2vec", "text", "performance")
+MEASURES = ("statistical", "normals", "dataset2vec", "task2vec", "text", "performance")
 """Measures that can be asked of a store, the default first: those whose vectors hold no rows."""
 REASONS = 4
 """How many features are named for, and how many against."""
@@ -37,7 +36,7 @@ def describe_and_compare(
         raise UsageError("--seed and --similar-to contradict each other: stored descriptions are all of seed 0.")
     with Store.open(store_url, create=False) as store:
         vectors = remember(store, task)
-        return vectors[metafeatures.VERSION], similar_tasks(task, store, vectors=vectors, by=by, n=n)
+        return vectors[DESCRIPTIONS[task.modality]], similar_tasks(task, store, vectors=vectors, by=by, n=n)
 
 
 def similar_tasks(
@@ -60,14 +59,15 @@ def similar_tasks(
         raise UsageError(f"There is no measure {by!r}: choose one of {', '.join(MEASURES)}.")
     vectors = remember(store, task) if vectors is None else vectors
     errors = history_of_space(store, SPACES[task.modality]).errors
-    views = stored_views(store, errors, {metafeatures.VERSION, SIMILARITIES[by].key()})
-    views.pop(task.fingerprint, None)
+    views = stored_views(store, errors, {DESCRIPTIONS[task.modality], SIMILARITIES[by].key()})
+    tasks = store.tasks()
+    alike = set(tasks.index[tasks["modality"] == task.modality]) - {task.fingerprint}
+    views = {name: seen for name, seen in views.items() if name in alike}
     target = view(vectors, observed(errors, task.fingerprint))
     distances = SIMILARITIES[by]().fit(views).distances(target).dropna().sort_values(kind="stable")
     if distances.empty:
         raise StoreError(_nothing_to_compare(by, store, views, target))
     reasons = StatisticalDistance().fit(views)
-    tasks = store.tasks()
     return {
         "by": by,
         "store": store.url,

@@ -55,6 +55,12 @@ class SearchSpace:
     """What SMAC's default configuration is of."""
     safe_family: str
     """The quickest to fit: what a search without a model and without much time turns to."""
+    quick: Mapping[str, Any] = field(default_factory=dict)
+    """What makes the default of that family quick, where it is not."""
+    presets: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    """(family, what differs from its default) of further first tries: smaller and larger ones."""
+    n_screened: int = 400
+    """Random configurations among which a fast enough one is looked for; fewer where a latency takes long to tell."""
     predecessors: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     """Older version -> family -> hyperparameters that it lacks, with the values that it meant."""
 
@@ -132,9 +138,15 @@ class SearchSpace:
         """Return the default of a family."""
         return self._configuration(family, self.families[family].space().get_default_configuration())
 
+    def safe(self) -> Configuration:
+        """Return a configuration that is fitted quickly."""
+        return self.default(self.safe_family) | dict(self.quick)
+
     def defaults(self) -> list[Configuration]:
-        """Return the default of each family: what is tried without any history."""
-        return [self.default(name) for name in self.families]
+        """Return what is tried without history: a quick one where no default is, each family's default, and presets."""
+        quick = [self.safe()] if self.quick else []
+        presets = [self.default(family) | dict(changes) for family, changes in self.presets]
+        return [*quick, *(self.default(name) for name in self.families), *presets]
 
     def sample(self, n: int, seed: int, *, redrawn: float = 1.0) -> list[Configuration]:
         """Return `n` random configurations, each family equally often in turn.
@@ -168,6 +180,18 @@ SPACES: dict[Modality, SearchSpace] = {
         default_family="hist_gradient_boosting",
         safe_family="linear",
         predecessors={"tabular-1": TABULAR_1},
+    ),
+    "image": SearchSpace(
+        "image",
+        "image-1",
+        default_family="mbconv",
+        safe_family="mbconv",
+        quick={"width": 16, "stem_stride": 2, "epochs": 12, "flip": "none", "cutout": 0.0, "resolution": 0.75},
+        presets=(
+            ("mbconv", {"width": 48, "activation": "silu"}),
+            ("mbconv", {"width": 16, "epochs": 96}),
+        ),
+        n_screened=48,
     ),
 }
 """Kind of task -> what is searched for it."""

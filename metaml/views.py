@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -11,16 +12,18 @@ import metafeatures
 from metafeatures.similarity import (
     Dataset2VecDistance,
     NormalsDistance,
+    Task2VecDistance,
     TaskView,
     TextDistance,
     class_normals,
     cloud_of,
     dataset2vec,
+    task2vec,
     text_of,
     words_of,
 )
 from metafeatures.target import TaskType
-from metaml.data import TableTask, Task
+from metaml.data import ImageTask, Modality, TableTask, Task
 from metaml.errors import StoreError
 from metaml.store import Store, TaskRecord
 
@@ -36,8 +39,11 @@ Vectors = dict[str, "pd.Series[float]"]
 def describe_task(task: Task, *, store: Store | None = None, seed: int = 0) -> pd.Series[float]:
     """Return the metafeatures of a task: those that a store has, which are of seed 0, or fresh ones."""
     known = {} if store is None else store.metafeatures_of(task.fingerprint)
-    if metafeatures.VERSION in known:
-        return known[metafeatures.VERSION]
+    version = DESCRIPTIONS[task.modality]
+    if version in known:
+        return known[version]
+    if isinstance(task, ImageTask):
+        return _describe_images(task, seed)
     return metafeatures.describe_table(_table(task, seed), time_limit=SECONDS)
 
 
@@ -47,6 +53,7 @@ def task_record(task: Task, *, name: str | None = None, group: str | None = None
         fingerprint=task.fingerprint,
         name=name or task.name,
         type=task.type,
+        modality=task.modality,
         n_rows=len(task.y),
         n_features=task.n_features,
         n_classes=len(task.classes) or None,
@@ -68,10 +75,10 @@ def remember(store: Store, task: Task, fresh: Mapping[str, pd.Series[float]] | N
     """
     vectors = store.metafeatures_of(task.fingerprint)
     computed = {version: vector for version, vector in (fresh or {}).items() if version not in vectors}
-    missing = [version for version in _COMPUTE if version not in vectors and version not in computed]
+    known = {**vectors, **computed}
+    missing = [version for version in _COMPUTE[task.modality] if version not in known]
     if missing:
-        table = _table(task)
-        found = {version: _computed(version, task, table) for version in missing}
+        found = _compute(task, missing)
         computed |= {version: vector for version, vector in found.items() if vector is not None}
     if not computed:
         return vectors
@@ -85,12 +92,17 @@ def remember(store: Store, task: Task, fresh: Mapping[str, pd.Series[float]] | N
     return vectors | computed
 
 
-def _computed(version: str, task: Task, table: metafeatures.Table) -> pd.Series[float] | None:
-    try:
-        return _COMPUTE[version](task, table)
-    except Exception:  # a description must never end a search
-        logger.warning("the description %s of %s failed and is left out", version, task.name, exc_info=True)
-        return None
+def _compute(task: Task, versions: list[str]) -> dict[str, pd.Series[float] | None]:
+    """Return vectors of a task by version; None for one that failed, which must never end a search."""
+    shown = task if isinstance(task, ImageTask) else _table(task)
+    found: dict[str, pd.Series[float] | None] = {}
+    for version in versions:
+        try:
+            found[version] = _COMPUTE[task.modality][version](task, shown)
+        except Exception:
+            logger.warning("the description %s of %s failed and is left out", version, task.name, exc_info=True)
+            found[version] = None
+    return found
 
 
 def view(vectors: Mapping[str, pd.Series[float]], errors: Mapping[str, float] | None = None) -> TaskView:
@@ -102,7 +114,7 @@ def view(vectors: Mapping[str, pd.Series[float]], errors: Mapping[str, float] | 
     """
     words = vectors.get(TextDistance.key())
     return TaskView(
-        metafeatures=vectors.get(metafeatures.VERSION),
+        metafeatures=next((vectors[version] for version in DESCRIPTIONS.values() if version in vectors), None),
         vectors={measure.name: vectors[measure.key()] for measure in _BY_VECTOR if measure.key() in vectors},
         text="" if words is None else text_of(words),
         errors=errors or {},
@@ -142,15 +154,29 @@ def _table(task: Task, seed: int = 0) -> metafeatures.Table:
 
 
 def _text(task: Task) -> str:
-    columns = [column.name for column in task.columns] if isinstance(task, TableTask) else []
-    return " ".join([task.name, task.target, *columns])
+    names = [column.name for column in task.columns] if isinstance(task, TableTask) else map(str, task.classes)
+    return " ".join([task.name, task.target, *names])
 
 
-_BY_VECTOR = (NormalsDistance, Dataset2VecDistance)
-_COMPUTE: dict[str, Callable[[Task, metafeatures.Table], pd.Series[float]]] = {
-    metafeatures.VERSION: lambda _, table: metafeatures.describe_table(table, time_limit=SECONDS),
-    TextDistance.key(): lambda task, _: words_of(_text(task)),
-    Dataset2VecDistance.key(): lambda _, table: dataset2vec.embed(table),
-    NormalsDistance.key(): lambda _, table: class_normals(cloud_of(table)).to_vector(),
+def _describe_images(task: ImageTask, seed: int = 0) -> pd.Series[float]:
+    is_regression = task.type == "regression"
+    return metafeatures.describe_images(task.images, task.y, is_regression=is_regression, seed=seed)
+
+
+DESCRIPTIONS: dict[Modality, str] = {"tabular": metafeatures.VERSION, "image": metafeatures.IMAGE_VERSION}
+"""Kind of task -> version of its metafeatures."""
+_BY_VECTOR = (NormalsDistance, Dataset2VecDistance, Task2VecDistance)
+_COMPUTE: dict[Modality, dict[str, Callable[[Task, Any], pd.Series[float]]]] = {
+    "tabular": {
+        metafeatures.VERSION: lambda _, table: metafeatures.describe_table(table, time_limit=SECONDS),
+        TextDistance.key(): lambda task, _: words_of(_text(task)),
+        Dataset2VecDistance.key(): lambda _, table: dataset2vec.embed(table),
+        NormalsDistance.key(): lambda _, table: class_normals(cloud_of(table)).to_vector(),
+    },
+    "image": {
+        metafeatures.IMAGE_VERSION: lambda _, images: _describe_images(images),
+        TextDistance.key(): lambda task, _: words_of(_text(task)),
+        Task2VecDistance.key(): lambda task, images: task2vec.embed(images.images, task.y),
+    },
 }
-"""Version -> (task, the same as a table) -> vector."""
+"""Kind of task -> version -> (task, the same as a table or as images) -> vector."""

@@ -24,8 +24,8 @@ class Auto(WarmStarter):
     """The chain (or the plain portfolio) that does best on the store with families left out.
 
     The scaling of errors and the noise of the factor model are chosen first (``calibrate``), then by replay whether
-    metafeatures should have a say and whether copies of a task count. The first candidate stands unless another is
-    clearly better.
+    metafeatures should have a say and whether copies of a task count. The first candidate, in which metafeatures speak
+    where there are any, stands unless another is clearly better.
 
     Guard: if nothing beats random order on the store, if the store is too small to tell, or if the target's results
     contradict it, ``hand_over`` says so; the caller should then search on its own. ``propose`` still answers.
@@ -53,7 +53,7 @@ class Auto(WarmStarter):
         copies = len(np.unique(table.families)) < len(table.tasks)
         chains = [
             partial(Chain, seed=self.seed, calibration=calibration, similar=similar, by_family=by_family)
-            for similar in ((False, True) if table.feature_names else (False,))
+            for similar in ((True, False) if table.feature_names else (False,))
             for by_family in ((False, True) if copies else (True,))
         ]
         makers: list[Callable[[], WarmStarter]] = [*chains, partial(GreedyPortfolio, seed=self.seed)]

@@ -24,10 +24,10 @@ COUNTS = (1, 2, 3, 5, 10, 20, 30)
 STILL_OPEN = 0.1
 """Counts are left out at which random order has less than this share of its first regret: on a store of few
 configurations nothing is decided there any more, and ratios of tiny regrets would decide by noise."""
-SURE, CLEAR = 1.645, 1.0
-"""Standard errors by which random order (one-sided 5 % point of N(0, 1)) and the default must be beaten."""
+SURE = 1.645
+"""Standard errors by which random order, and the default, must be beaten: the one-sided 5 % point of N(0, 1)."""
 FOLDS = 3
-VERSION = 5
+VERSION = 6
 """Part of the key of a cached choice: to be raised when a candidate of the same label changes."""
 MOST_TARGETS, MOST_TASKS, MOST_COLUMNS = 64, 300, 200
 """A store larger than this is sampled: the choice among a few candidates does not need it all."""
@@ -88,7 +88,7 @@ def choose(candidates: Sequence[Candidate], table: Table, *, seed: int = 0) -> C
     """Replay candidates on the store with families left out; the least mean of relative regrets wins.
 
     Relative to the default, count by count, so that early and late evaluations have the same say; families weigh alike.
-    The default, the first candidate, stands unless another beats it by ``CLEAR`` standard errors of the difference,
+    The default, the first candidate, stands unless another beats it by ``SURE`` standard errors of the difference,
     and with fewer than four families: choosing among equals by noise would cost more than it gains.
     """
     nothing = Choice(0, np.zeros((0, len(COUNTS))), np.zeros(len(COUNTS)), 1.0, "too few families to compare on")
@@ -109,7 +109,7 @@ def choose(candidates: Sequence[Candidate], table: Table, *, seed: int = 0) -> C
     score = (means / unit)[:, decided].mean(axis=1)
     best = int(np.argmin(score))
     gain = ((curves[0] - curves[best]) / unit)[:, decided].mean(axis=1)
-    best = best if gain.mean() > CLEAR * gain.std() / np.sqrt(len(gain)) else 0
+    best = best if gain.mean() > SURE * gain.std() / np.sqrt(len(gain)) else 0
     said = ", ".join(f"{candidate.label} {value:.2f}" for candidate, value in zip(candidates, score, strict=True))
     reason = f"judged on {len(targets)} stored tasks with families left out, relative regret: {said}"
     advantage = _sure_advantage(curves[best][:, decided], chance[:, decided], small.families[targets])

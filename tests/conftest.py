@@ -56,3 +56,14 @@ def device_table() -> str:
     from hw_cost.shipped import SHIPPED
 
     return str(next(iter(sorted(SHIPPED.glob("*.json")))))
+
+
+def striped_images(n: int = 60, *, side: int = 12, n_classes: int = 3, channels: int = 3, seed: int = 0):
+    """Return images (n, side, side, channels) with stripes across, along, or of no direction, and their classes."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % n_classes
+    waves = np.sin(np.arange(side) * 1.5 + rng.uniform(0, 6, (n, 1)))
+    patterns = np.stack([waves[:, :, None] + 0 * waves[:, None, :], 0 * waves[:, :, None] + waves[:, None, :]])
+    images = np.where((y == 0)[:, None, None], patterns[0], patterns[1]) * (y < 2)[:, None, None]
+    noisy = 128 + 60 * images[..., None] + rng.normal(0, 15, (n, side, side, channels))
+    return np.clip(noisy, 0, 255).astype(np.uint8), y

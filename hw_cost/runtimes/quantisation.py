@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +20,9 @@ QUANTISED = ("Conv", "Gemm", "MatMul")
 """Operators that are quantised, with the ReLU behind them; what lies between them stays floating point."""
 
 
-def quantise(model: OnnxModel, feeds: Iterable[Feeds]) -> onnx.ModelProto:
+def quantise(
+    model: OnnxModel, feeds: Iterable[Feeds], *, per_channel: bool = False, leave_out: Sequence[str] = ()
+) -> onnx.ModelProto:
     """Return a model whose dense and convolving operators compute in 8 bits.
 
     Weights are signed and symmetric, activations unsigned with the range seen in calibration (Jacob et al. 2018,
@@ -29,6 +31,8 @@ def quantise(model: OnnxModel, feeds: Iterable[Feeds]) -> onnx.ModelProto:
     Args:
         model: a floating-point model; it is not changed.
         feeds: batches of rows to calibrate on.
+        per_channel: whether weights have a scale for each output channel.
+        leave_out: names of nodes that stay floating point.
     """
     with TemporaryDirectory() as folder, _quiet():
         plain, prepared, quantised = (Path(folder) / f"{name}.onnx" for name in ("plain", "prepared", "quantised"))
@@ -42,6 +46,8 @@ def quantise(model: OnnxModel, feeds: Iterable[Feeds]) -> onnx.ModelProto:
             op_types_to_quantize=list(QUANTISED),
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            per_channel=per_channel,
+            nodes_to_exclude=list(leave_out),
         )
         return onnx.load(quantised)
 

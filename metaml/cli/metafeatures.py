@@ -10,7 +10,7 @@ import click
 from metaml.cli import options
 from metaml.cli.output import print_json
 
-MEASURES = ("statistical", "normals", "dataset2vec", "text", "performance")
+MEASURES = ("statistical", "normals", "dataset2vec", "task2vec", "text", "performance")
 
 
 @click.command()
@@ -27,7 +27,7 @@ MEASURES = ("statistical", "normals", "dataset2vec", "text", "performance")
     type=click.Choice(MEASURES),
     show_default=MEASURES[0],
     help="What likeness means: metafeatures, each of the same weight; class distributions; "
-    "Dataset2Vec; words of names; "
+    "Dataset2Vec; of images Task2Vec; words of names; "
     "or the results so far.",
 )
 @click.option("-n", "n", type=click.IntRange(min=1), default=5, show_default=True, help="How many similar tasks.")
@@ -57,7 +57,7 @@ def metafeatures(
         found = {} if similar is None else {"similar": similar}
         print_json({"task": loaded.name, "fingerprint": loaded.fingerprint, "metafeatures": values, **found})
         return
-    click.echo(f"{loaded.name}: {loaded.type}, {len(loaded.y)} rows, {loaded.n_features} columns")
+    click.echo(f"{loaded.name}: {loaded.type}, {loaded.extent}")
     for name, value in vector.items():
         click.echo(f"{name!s:>32s}  {value:.6g}")
     if similar is not None:

@@ -46,9 +46,10 @@ task_options = together(
         "--task",
         "-t",
         required=True,
-        help="A .csv/.tsv/.parquet/.arff file (also .gz), sklearn:NAME, openml:TASK or openml:dDATASET.",
+        help="A .csv/.tsv/.parquet/.arff file (also .gz), sklearn:NAME, openml:TASK or openml:dDATASET; of images, a "
+        "folder with a subfolder for each class, or an .npz file.",
     ),
-    click.option("--target", help="Name of the column to predict."),
+    click.option("--target", help="Name of the column to predict (of an .npz file: of the array of labels)."),
     click.option(
         "--type",
         "task_type",

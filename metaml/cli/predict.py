@@ -19,13 +19,16 @@ from metaml.cli.output import print_json
 def predict(model: Path, data: str, output: Path | None, as_json: bool) -> None:
     """Predict the rows of DATA with MODEL.
 
-    MODEL is a run folder or a model.onnx; DATA a table with the columns of the training data, in any order. The result
-    has one row for each row of DATA: the predicted class with all probabilities, or the predicted value.
+    MODEL is a run folder or a model.onnx; DATA a table with the columns of the training data, in any order, or images:
+    a folder, one file, or an .npz file. The result has one row for each row or image of DATA: the predicted class with
+    all probabilities, or the predicted value.
     """
-    from metaml.data import read_table
     from metaml.predictor import Predictor
 
-    predicted = Predictor(model).predict(read_table(data))
+    predictor = Predictor(model)
+    predicted = predictor.predict(predictor.read(data))
+    if predicted.index.name is not None:  # the paths of images
+        predicted = predicted.reset_index()
     if output is not None:
         predicted.to_csv(output, index=False)
         click.echo(f"{len(predicted)} predictions written to {output}", err=True)

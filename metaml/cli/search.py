@@ -29,6 +29,25 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; default: a new one under runs/.")
 @options.seed_option
 @click.option("--metric", help="What is optimised: roc_auc, log_loss, error_rate, balanced_error, rmse, mae, r2.")
+@click.option(
+    "--ensemble",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="At most this many trials in one model, where that is better and keeps the limit; 1: a single one.",
+)
+@click.option(
+    "--compress",
+    type=click.Choice(["none", "int8", "prune", "svd", "distill", "auto"]),
+    default="none",
+    show_default=True,
+    help="Make the answer smaller where its validation error allows it; all but int8 deliver a single model.",
+)
+@click.option(
+    "--zero-cost",
+    type=click.Choice(["synflow", "jacob_cov", "ntk", "regions", "parameters"]),
+    help="Let a score of untrained networks choose every second configuration; default: no.",
+)
 @options.json_option
 @click.pass_context
 def search(ctx: click.Context, /, **arguments: Any) -> None:
@@ -99,11 +118,12 @@ def print_answer(summary: dict[str, Any]) -> None:
             f"{metric} {best['metrics'][metric]:.4f} on validation rows ({task['validation']}), "
             f"error {best['error']:.4f} (1 = a constant prediction)",
         ),
-        ("model", settings(best["configuration"])),
+        *_model_lines(best),
         (
             "latency",
-            f"{measured} measured, {latency['predicted']:.4f} ms predicted{limit_text}",
+            f"{measured} measured{_predicted(latency)}{limit_text}",
         ),
+        *_compression_lines(best),
         ("proposed by", best["source"]),
         ("trials", f"{sum(ran.values())} ({sources})" + (f", {rejected} rejected before training" if rejected else "")),
         ("time", f"{summary['seconds']:.1f} s, of which {summary['overhead_seconds']:.1f} s outside of trials"),
@@ -115,6 +135,30 @@ def print_answer(summary: dict[str, Any]) -> None:
         click.echo(f"{click.style(f'{name:>12s}', bold=True)}  {text}")
     for note in summary["notes"]:
         click.echo(f"{'note':>12s}  {note}")
+
+
+def _model_lines(best: dict[str, Any]) -> list[tuple[str, str]]:
+    """The configuration, or those of an ensemble with their weights."""
+    if not best.get("ensemble"):
+        return [("model", settings(best["configuration"]))]
+    members = [f"{member['weight']:.2f} × {settings(member['configuration'])}" for member in best["ensemble"]]
+    return [("model", f"{len(members)} trials, their weighted mean"), *(("", line) for line in members)]
+
+
+def _predicted(latency: dict[str, Any]) -> str:
+    return "" if latency["predicted"] is None else f", {latency['predicted']:.4f} ms predicted"
+
+
+def _compression_lines(best: dict[str, Any]) -> list[tuple[str, str]]:
+    """What came of each attempt to make the model smaller."""
+    lines = []
+    for attempt in best.get("compression") or []:
+        text = f"{attempt['name']}: {attempt['why']}"
+        if attempt["latency_ms"] is not None:
+            ratios = [attempt[name] / attempt[f"{name}_before"] for name in ("bytes", "latency_ms")]
+            text += f"; {ratios[0]:.2f} × the bytes, {ratios[1]:.2f} × the latency"
+        lines.append(("made smaller" if attempt["accepted"] else "as it was", text))
+    return lines
 
 
 def _end_gently(listener: Listener) -> None:

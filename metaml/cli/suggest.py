@@ -42,8 +42,11 @@ def suggest(
         return
     for i, suggestion in enumerate(answer["suggestions"], start=1):
         error, latency = suggestion["error"], suggestion["latency_ms"]
-        foreseen = f"error {error['median']:.3f} ({error['p10']:.3f}–{error['p90']:.3f} on {error['tasks']} tasks)"
+        foreseen = "never tried yet"
+        if error["tasks"]:
+            spread = f"{error['p10']:.3f}–{error['p90']:.3f} on {error['tasks']} tasks"
+            foreseen = f"error {error['median']:.3f} ({spread})"
         costs = f"{latency:.4f} ms" if latency is not None else "latency unknown"
         click.echo(f"{i}. {settings(suggestion['configuration'])}")
-        click.echo(f"   {suggestion['source']}: {foreseen if error['tasks'] else 'never tried yet'}, {costs}")
+        click.echo(f"   {suggestion['source']}: {foreseen}, {costs}")
     click.echo(f"why: {answer['why']}")

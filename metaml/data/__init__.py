@@ -1,7 +1,10 @@
-"""Tasks: how a table is read, checked, typed, fingerprinted and split."""
+"""Tasks: how a table or images are read, checked, typed, fingerprinted and split."""
 
 from metaml.data.columns import Column, ColumnKind, as_frame, encode_columns, infer_columns
+from metaml.data.image_files import ImageFiles, read_images
+from metaml.data.image_task import ImageTask, make_image_task
 from metaml.data.loading import load_task, read_table
+from metaml.data.pixels import ImageSize, as_pixels
 from metaml.data.splits import Split, make_splits, subsample
 from metaml.data.target import TaskType
 from metaml.data.task import Modality, RawInputs, TableShape, TableTask, Task, make_task
@@ -9,6 +12,9 @@ from metaml.data.task import Modality, RawInputs, TableShape, TableTask, Task, m
 __all__ = [
     "Column",
     "ColumnKind",
+    "ImageFiles",
+    "ImageSize",
+    "ImageTask",
     "Modality",
     "RawInputs",
     "Split",
@@ -17,11 +23,14 @@ __all__ = [
     "Task",
     "TaskType",
     "as_frame",
+    "as_pixels",
     "encode_columns",
     "infer_columns",
     "load_task",
+    "make_image_task",
     "make_splits",
     "make_task",
+    "read_images",
     "read_table",
     "subsample",
 ]

@@ -13,6 +13,7 @@ import pandas as pd
 
 from metaml.data.columns import as_frame, closest
 from metaml.data.delimited import read_delimited
+from metaml.data.image_files import load_image_task
 from metaml.data.splits import Split
 from metaml.data.target import WantedType
 from metaml.data.task import Task, make_task, rename_notes
@@ -36,7 +37,8 @@ def load_task(source: str | Path | pd.DataFrame, target: str | None = None, *, t
 
     Args:
         source: A file (.csv, .tsv, .txt, .arff, each also .gz, .parquet, .feather), ``sklearn:NAME``, ``openml:ID``
-            (a task of OpenML, with its own splits), ``openml:dID`` (a dataset), or a frame that holds the target too.
+            (a task of OpenML, with its own splits), ``openml:dID`` (a dataset), or a frame that holds the target too;
+            a folder with one subfolder of images for each class, or an .npz file of images and labels.
         target: Name of the target column. Without it, the dataset's own, or the only one of ``USUAL_TARGETS``.
         type: Task type, or ``"classification"`` for either kind; None takes what the target looks like.
 
@@ -56,6 +58,8 @@ def load_task(source: str | Path | pd.DataFrame, target: str | None = None, *, t
         frame, name, target = found.frame, found.name, target or found.target
         if target == found.target:
             type, splits = type or found.type, found.splits
+    elif _shows_images(Path(source)):
+        return load_image_task(Path(source), target, type=type)
     else:
         frame, notes = _read_table(source)
         name, origin = _stem(Path(source)), str(Path(source).resolve())
@@ -63,6 +67,10 @@ def load_task(source: str | Path | pd.DataFrame, target: str | None = None, *, t
     column = _target_column(list(unique.columns), target, origin and Path(origin).name or name)
     task = make_task(unique.drop(columns=column), unique[column], name=name, type=type, source=origin, splits=splits)
     return _with_notes(task, notes)
+
+
+def _shows_images(path: Path) -> bool:
+    return path.is_dir() or path.suffix.lower() == ".npz"
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -83,7 +91,7 @@ def _read_table(source: str | Path) -> tuple[pd.DataFrame, list[str]]:
         raise DataError(f"{source} is an address: download it first.")
     path = Path(source)
     if path.is_dir():
-        raise DataError(f"{path} is a folder: give a file.")
+        raise DataError(f"{path} is a folder: give the file of a table.")
     if not path.exists():
         raise DataError(f"There is no file {path}.{_similar_file(path)}")
     if not path.is_file():

@@ -85,6 +85,11 @@ class Task(ABC):
     def n_features(self) -> int:
         """Number of columns, or of values of an image."""
 
+    @property
+    @abstractmethod
+    def extent(self) -> str:
+        """How much there is to learn from, in words."""
+
     @abstractmethod
     def describe_inputs(self) -> dict[str, Any]:
         """Return what a caller must know to feed the model, as plain JSON values."""
@@ -137,6 +142,11 @@ class TableTask(Task):
     def n_features(self) -> int:
         """Number of columns."""
         return len(self.columns)
+
+    @property
+    def extent(self) -> str:
+        """Numbers of rows and columns."""
+        return f"{len(self.y):,} rows, {self.n_features} columns"
 
     def describe_inputs(self) -> dict[str, Any]:
         """Return the columns with their kinds, and which of them go into which input."""

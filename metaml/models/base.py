@@ -60,6 +60,19 @@ class TabularShape(NetworkShape):
 
 
 @dataclass(frozen=True)
+class ImageShape(NetworkShape):
+    """What a model sees of images: ``images`` (batch, channels, height, width)."""
+
+    channels: int
+    height: int
+    width: int
+
+    def declare_inputs(self, graph: OpGraph) -> dict[str, str]:
+        """Append the float32 input ``images``."""
+        return {"images": graph.input("images", (BATCH, self.channels, self.height, self.width))}
+
+
+@dataclass(frozen=True)
 class Exported:
     """A trained model as operations and arrays: all that its ONNX file needs."""
 
@@ -95,6 +108,18 @@ class Family(ABC):
         Returns:
             Node of float32 ``(batch, n_outputs)``: scores of classes as `scores` says, or values.
         """
+
+    def architecture(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the hyperparameters that decide which operations the model becomes; all, unless a family knows."""
+        return config
+
+    def shortened(self, config: Mapping[str, Any], share: float) -> dict[str, Any] | None:
+        """Return a configuration whose fit takes that share of the time; None where there is no such thing.
+
+        What a family trains for so many epochs that a busy machine or a short search has no time for them is better
+        trained for fewer than not at all.
+        """
+        return None
 
     def graph(self, config: Mapping[str, Any], shape: NetworkShape) -> OpGraph:
         """Return the model alone as a graph, from preprocessed features to scores."""

@@ -2,9 +2,19 @@
 
 from metaml.data import Modality
 from metaml.preprocessing.base import Features, Preprocessor, kind_of
+from metaml.preprocessing.image import ImageFeatures, ImagePreprocessor
 from metaml.preprocessing.table import TableFeatures, TablePreprocessor
 
-PREPROCESSORS: dict[Modality, type[Preprocessor]] = {"tabular": TablePreprocessor}
+PREPROCESSORS: dict[Modality, type[Preprocessor]] = {"tabular": TablePreprocessor, "image": ImagePreprocessor}
 """Kind of task -> its preprocessing."""
 
-__all__ = ["PREPROCESSORS", "Features", "Preprocessor", "TableFeatures", "TablePreprocessor", "kind_of"]
+__all__ = [
+    "PREPROCESSORS",
+    "Features",
+    "ImageFeatures",
+    "ImagePreprocessor",
+    "Preprocessor",
+    "TableFeatures",
+    "TablePreprocessor",
+    "kind_of",
+]

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from hw_cost import LatencyTable
 from metaml.data import Split, Task
+from metaml.halving import RungErrors, Rungs
 from metaml.trial import Configuration, Curve, Status, Trial
 
 
@@ -21,11 +23,29 @@ class Assignment:
 
 
 @dataclass(frozen=True)
+class CompressionJob:
+    """How a configuration is made smaller, and on what terms."""
+
+    name: str
+    """``distill``, or a name in `metaml.compression.COMPRESSIONS`."""
+    table: LatencyTable
+    """Says what a network costs."""
+    batch: int
+    tolerance: float
+    first_to: Path
+    """Where the compressed model of the first fold goes."""
+    student: Configuration | None = None
+    """The small configuration that the job's own one teaches."""
+    target_error: float = float("inf")
+    """Of a distillation: normalised error on the validation rows that the student must come near."""
+
+
+@dataclass(frozen=True)
 class Job:
-    """One thing to do: evaluate a configuration, or refit it on all rows and export it."""
+    """One thing to do: evaluate a configuration, refit it on all rows and export it, or do that in a smaller form."""
 
     number: int
-    kind: Literal["evaluate", "refit"]
+    kind: Literal["evaluate", "refit", "compress"]
     configuration: Configuration
     seconds: float
     """Time allowed."""
@@ -37,6 +57,12 @@ class Job:
     """Where the ONNX file goes: always for a refit; for an evaluation, the first fold's model if it is good enough."""
     export_below: float = float("inf")
     """An evaluation is exported if its error is below this."""
+    rungs: Rungs | None = None
+    """Where an evaluation may be left for now."""
+    compression: CompressionJob | None = None
+    """How a configuration is made smaller."""
+    predictions_to: Path | None = None
+    """Where predictions go: an evaluation's of all validation rows; a refit's of the first rows, as one fold."""
     epochs: int | None = None
     """After how many epochs a refit stops; None for those of the configuration."""
 
@@ -64,14 +90,19 @@ class Outcome:
     epochs: int | None = None
     curve: Curve = ()
     message: str = ""
+    reached: RungErrors = ()
+    """Errors at the rungs that the trial reached; it is paused at the last one if its status is ``pruned``."""
+    configuration: Configuration | None = None
+    """What was fitted where the job's own configuration would have taken too long."""
 
     def as_trial(self, configuration: Configuration, source: str, **known: Any) -> Trial:
         """Return the record of the job's trial: what the worker knows, and what only its sender does.
 
         Args:
-            configuration: what was evaluated.
+            configuration: what was to be evaluated, and was unless the outcome has another.
             source: who proposed it.
             known: further fields of `metaml.trial.Trial`, such as ``seed``, ``latency_ms`` and ``started``.
         """
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Trial(configuration=configuration, source=source, **own, **known)
+        names = {field.name for field in fields(self)} - {"reached", "configuration"}
+        own = {name: getattr(self, name) for name in names}
+        return Trial(configuration=self.configuration or configuration, source=source, **own, **known)

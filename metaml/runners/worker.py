@@ -8,24 +8,29 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from metaml.evaluation import Evaluator, Pipeline, PrunedError, take_rows
-from metaml.export import check_parity, to_onnx
+from hw_cost.graph import OpGraph
+from metaml.compression import COMPRESSIONS, Terms, compress, distil_into
+from metaml.evaluation import Evaluator, PausedError, Pipeline, PrunedError
+from metaml.export import check_parity, parity_rows, to_onnx
 from metaml.files import write_atomic
+from metaml.halving import RungErrors
 from metaml.metrics import metric_for
-from metaml.models import TabularShape
+from metaml.models import FAMILIES, TabularShape
+from metaml.predictions import write_predictions
 from metaml.preprocessing import TableFeatures
 from metaml.runners.jobs import Assignment, Job, Outcome, Started
 from metaml.space import SPACES
-from metaml.training import DivergedError, Rows, fit_model
+from metaml.training import DivergedError, Rows, TooLongError, fit_model
 from metaml.trial import Status
-
-PARITY_ROWS = 512
-"""Rows on which an exported file is compared with the trained model."""
 
 
 def main(descriptor: int) -> None:
@@ -49,21 +54,46 @@ def main(descriptor: int) -> None:
 def run_job(evaluator: Evaluator, job: Job) -> Outcome:
     """Do one job; whatever an honest exception can tell becomes a status."""
     started = time.monotonic()
+    reached: RungErrors = ()
     try:
-        return _evaluate(evaluator, job) if job.kind == "evaluate" else _refit(evaluator, job)
+        return _WORK[job.kind](evaluator, job)
     except PrunedError as pruned:
         status, error, message = "pruned", pruned.error, str(pruned)
+        reached = pruned.reached if isinstance(pruned, PausedError) else ()
     except Exception as failure:
         status, error, message = _status_of(failure), None, _message_of(failure)
-    return Outcome(job.number, status, error, seconds=time.monotonic() - started, message=message)  # type: ignore[arg-type]
+    seconds = time.monotonic() - started
+    return Outcome(job.number, status, error, seconds=seconds, message=message, reached=reached)  # type: ignore[arg-type]
 
 
 def _evaluate(evaluator: Evaluator, job: Job) -> Outcome:
+    """Evaluate a configuration; or a shorter one in its place, when it is seen that it would take too long."""
+    started = time.monotonic()
+    try:
+        return _evaluate_once(evaluator, job)
+    except TooLongError as late:
+        shorter = FAMILIES[job.configuration["family"]].shortened(job.configuration, late.share)
+        if shorter is None:
+            raise
+    spent = time.monotonic() - started
+    outcome = _evaluate_once(evaluator, replace(job, configuration=shorter, seconds=job.seconds - spent))
+    return replace(outcome, configuration=shorter, seconds=outcome.seconds + spent)
+
+
+def _evaluate_once(evaluator: Evaluator, job: Job) -> Outcome:
     result = evaluator.evaluate(
-        job.configuration, budget=job.budget, seed=job.seed, seconds=job.seconds, hopeless=job.hopeless
+        job.configuration,
+        budget=job.budget,
+        seed=job.seed,
+        seconds=job.seconds,
+        hopeless=job.hopeless,
+        rungs=job.rungs,
     )
     if job.export_to is not None and result.error < job.export_below:
-        _export(evaluator, result.pipelines[0], job)
+        _export(evaluator, result.pipelines[0], job.export_to)
+    if job.predictions_to is not None:
+        with suppress(OSError):  # a full disk costs an ensemble, not the trial
+            write_predictions(job.predictions_to, result.predictions)
     return Outcome(
         job.number,
         "ok",
@@ -76,21 +106,55 @@ def _evaluate(evaluator: Evaluator, job: Job) -> Outcome:
         model_bytes=result.model_bytes,
         epochs=result.epochs,
         curve=result.curve,
+        reached=result.reached,
     )
 
 
 def _refit(evaluator: Evaluator, job: Job) -> Outcome:
     started = time.monotonic()
     pipeline = evaluator.refit(job.configuration, seed=job.seed, seconds=job.seconds, epochs=job.epochs)
-    _export(evaluator, pipeline, job)
+    _export(evaluator, pipeline, job.export_to)
+    if job.predictions_to is not None:
+        write_predictions(job.predictions_to, [pipeline.predict(parity_rows(evaluator.task.inputs))])
     return Outcome(job.number, "ok", seconds=time.monotonic() - started)
 
 
-def _export(evaluator: Evaluator, pipeline: Pipeline, job: Job) -> None:
-    assert job.export_to is not None
+def _compress(evaluator: Evaluator, job: Job) -> Outcome:
+    """Without an accepted model the outcome is ok too, but has no error."""
+    started, task = time.monotonic(), job.compression
+    assert task is not None
+
+    def price(graph: OpGraph) -> float:
+        return task.table.predict(graph, batch=task.batch).latency_ms
+
+    terms = Terms(price, task.tolerance, job.seed, job.seconds)
+    if task.student is None:
+        found = compress(evaluator, job.configuration, COMPRESSIONS[task.name], terms)
+    else:
+        found = distil_into(evaluator, task.student, job.configuration, task.target_error, terms)
+    seconds = time.monotonic() - started
+    if found is None:
+        why = "nothing could be saved" if task.student is None else "no student came near enough"
+        return Outcome(job.number, "ok", seconds=seconds, message=f"{why} within the tolerance")
+    _export(evaluator, found.refit, job.export_to)
+    _export(evaluator, found.first, task.first_to)
+    text = f"{found.how}: {found.n_before:,} -> {found.n_parameters:,} parameters"
+    return Outcome(job.number, "ok", found.error, found.metrics, seconds, n_parameters=found.n_parameters, message=text)
+
+
+_WORK: dict[str, Callable[[Evaluator, Job], Outcome]] = {
+    "evaluate": _evaluate,
+    "refit": _refit,
+    "compress": _compress,
+}
+"""Kind of job -> what does it."""
+
+
+def _export(evaluator: Evaluator, pipeline: Pipeline, path: Path | None) -> None:
+    assert path is not None
     model = to_onnx(pipeline, evaluator.task).SerializeToString()
-    check_parity(model, pipeline, take_rows(evaluator.task.inputs, slice(PARITY_ROWS)))
-    write_atomic(job.export_to, model)
+    check_parity(model, pipeline, parity_rows(evaluator.task.inputs))
+    write_atomic(path, model)
 
 
 def _status_of(failure: Exception) -> Status:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from metaml.models import FAMILIES, EstimatorFamily, NetworkShape, TabularShape, TorchFamily
 from metaml.training.estimators import fit_estimator
-from metaml.training.model import Model, Rows
+from metaml.training.loop import Training
+from metaml.training.model import Model, Pauses, Rows
 from metaml.training.networks import fit_network
 from metaml.trial import Configuration
 
@@ -18,6 +19,7 @@ def fit_model(
     seconds: float,
     validation: Rows | None = None,
     epochs: int | None = None,
+    pauses: Pauses | None = None,
 ) -> Model:
     """Fit a configuration.
 
@@ -31,6 +33,7 @@ def fit_model(
             asks for it.
         epochs: after how many epochs a network stops, on the learning-rate schedule of the whole training; None for
             the configuration's own.
+        pauses: where a network's training may end for now; others are fitted in one go.
 
     Raises:
         TimeoutError: it would take longer than `seconds`; raised as soon as that is foreseen.
@@ -38,9 +41,8 @@ def fit_model(
     """
     family = FAMILIES[config["family"]]
     if isinstance(family, TorchFamily):
-        return fit_network(
-            family, config, shape, train, seed=seed, seconds=seconds, validation=validation, epochs=epochs
-        )
+        training = Training(family, config, shape, train, seed=seed, validation=validation)
+        return fit_network(training, seconds=seconds, epochs=epochs, pauses=pauses)
     if isinstance(family, EstimatorFamily) and isinstance(shape, TabularShape):
         return fit_estimator(family, config, shape, train, seed=seed, seconds=seconds)
     raise TypeError(f"a family must be a TorchFamily or an EstimatorFamily, however: {type(family).__name__}")

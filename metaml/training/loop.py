@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from metaml.models import NetworkShape, TorchFamily
 from metaml.models.torch_family import Batch, prepare
 from metaml.training.averaging import ExponentialAverage
+from metaml.training.checkpoint import Checkpoint, part, prefixed
 from metaml.training.deadline import Foresight
+from metaml.training.dropout import hasten
 from metaml.training.losses import prediction_of, training_loss, validation_loss
 from metaml.training.model import DivergedError, Rows
 from metaml.training.optimisers import Stepper
@@ -57,7 +59,8 @@ class Training:
         self._random: list[Tensor] = []
         self._train = self._tensors(train)
         with self._random_state(seed):
-            self._module = family.build(config, shape).to(self._device)
+            module = family.build(config, shape)
+            self._module = module.to(self._device) if self._device.type == "cuda" else hasten(module)
             prepare(self._module, self._train.inputs)
         self._validation = None if validation is None else self._tensors(validation)
         n = len(train.features)
@@ -82,7 +85,7 @@ class Training:
         self._schedule = SCHEDULES[config["schedule"]]
         self._augment = self.family.augment(config, self.shape)
         is_averaged, is_best = config["averaging"] == "exponential", config["early_stopping"] == "best_epoch"
-        self._average = ExponentialAverage(self._parameters.vector, self.n_steps) if is_averaged else None
+        self._average = ExponentialAverage(self._parameters.values, self.n_steps) if is_averaged else None
         self._best = BestEpoch(self.n_epochs) if is_best and self._validation is not None else None
 
     @property
@@ -90,27 +93,66 @@ class Training:
         """Whether nothing is left to do: all epochs are done, or the best one is long past."""
         return self.epoch >= self.n_epochs or (self._best is not None and self._best.is_past(self.epoch))
 
-    def run(self, until: int, *, seconds: float) -> None:
+    def run(self, until: int, *, seconds: float, goal: int | None = None) -> None:
         """Train until so many epochs are done in all.
+
+        Args:
+            until: number of epochs.
+            seconds: time allowed.
+            goal: number of epochs that the time must suffice for; None for `until`.
 
         Raises:
             TimeoutError: it would take longer than `seconds`; raised as soon as that is foreseen.
             DivergedError: the loss is no longer finite.
         """
-        watch, last = Foresight(seconds, step=self.step), min(until, self.n_epochs)
-        last_step = last * self.n_steps // self.n_epochs
+        watch, until = Foresight(seconds, step=self.step), min(until, self.n_epochs)
+        last_step = (until if goal is None else goal) * self.n_steps // self.n_epochs
         with self._random_state():
-            while self.epoch < last and not self.is_over:
+            while self.epoch < until and not self.is_over:
                 self._run_epoch(watch, last_step)
                 self._look()
 
     def result(self) -> tuple[nn.Module, int]:
         """Return the network with the weights that count, and the number of epochs after which they were taken."""
-        module = self._evaluated()
-        if self._best is None or self._best.weights is None:
+        module = copy.deepcopy(self._evaluated())
+        if self._best is None or not self._best.weights:
             return module, self.epoch
         module.load_state_dict(self._best.weights)
         return module, self._best.epoch
+
+    def state(self) -> Checkpoint:
+        """Return all that changes in the course of a training."""
+        tensors = {"values": self._parameters.values, "generator": self._generator.get_state()}
+        tensors |= prefixed("buffer", dict(self._module.named_buffers()))
+        tensors |= prefixed("memory", self._stepper.memory)
+        tensors |= prefixed("random", {str(i): state for i, state in enumerate(self._random)})
+        values = {"epoch": self.epoch, "step": self.step, "curve": self.curve}
+        if self._average is not None:
+            tensors["average"] = self._average.vector
+        if self._best is not None:
+            tensors |= prefixed("best", self._best.weights)
+            values |= {"best_epoch": self._best.epoch, "best_loss": self._best.loss}
+        return Checkpoint(tensors, values)
+
+    @torch.no_grad()
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from the state of a training of the same configuration, rows and seed."""
+        tensors, values = checkpoint.tensors, checkpoint.values
+        self._parameters.values.copy_(tensors["values"])
+        self._generator.set_state(tensors["generator"])
+        for name, buffer in self._module.named_buffers():
+            buffer.copy_(tensors[f"buffer.{name}"])
+        for name, vector in self._stepper.memory.items():
+            vector.copy_(tensors[f"memory.{name}"])
+        states = part(tensors, "random")
+        self._random = [states[str(i)] for i in range(len(states))]
+        self.epoch, self.step = values["epoch"], values["step"]
+        self.curve = [(epoch, loss) for epoch, loss in values["curve"]]
+        if self._average is not None:
+            self._average.vector.copy_(tensors["average"])
+        if self._best is not None:
+            self._best.epoch, self._best.loss = values["best_epoch"], values["best_loss"]
+            self._best.weights = part(tensors, "best")
 
     def _run_epoch(self, watch: Foresight, last_step: int) -> None:
         order = torch.randperm(len(self._train.target)).to(self._device)
@@ -132,9 +174,9 @@ class Training:
         scores = self._module(*batch.inputs)
         loss = training_loss(scores, batch.target, is_regression=self.shape.is_regression, smoothing=smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._stepper.step(self._schedule(self.step, self.n_steps))
+        self._stepper.step(self.step, self._schedule(self.step, self.n_steps))
         if self._average is not None:
-            self._average.update(self._parameters.vector, self.step)
+            self._average.update(self._parameters.values, self.step)
         self.step += 1
         return loss.detach()
 
@@ -166,7 +208,7 @@ class Training:
             return self._module
         module = copy.deepcopy(self._module)
         averaged = FlatParameters(module, self.family.decayed(module))
-        averaged.vector.data.copy_(self._average.vector)
+        averaged.values.copy_(self._average.vector)
         return module
 
     def _tensors(self, rows: Rows) -> Batch:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -27,6 +29,18 @@ class Rows:
     def standardised(self, center: float, scale: float) -> Rows:
         """Return the rows with the target ``(y - center) / scale``."""
         return Rows(self.features, (self.y - center) / scale)
+
+
+@dataclass(frozen=True)
+class Pauses:
+    """Where a network's training is looked at on its way, and may be left to go on another time."""
+
+    shares: tuple[float, ...]
+    """Shares of the epochs, in order."""
+    look: Callable[[float, Model], None]
+    """Is given each share and the model as it is then; what it raises ends the training, whose state is kept before."""
+    checkpoint: Path
+    """Where the state is kept; if there is one already, the training goes on from it."""
 
 
 class Model(ABC):

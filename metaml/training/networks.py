@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import torch
 from torch import nn
 
 from metaml.models import Exported, NetworkShape, TorchFamily
 from metaml.preprocessing import Features
+from metaml.training.checkpoint import Checkpoint
 from metaml.training.loop import Training, predict
-from metaml.training.model import Model, Rows
+from metaml.training.model import Model, Pauses
 from metaml.trial import Configuration
 
 
@@ -30,25 +33,37 @@ class NetworkModel(Model):
         return array
 
     def export(self) -> Exported:
-        """Return the module's graph with its state dict."""
+        """Return the module's graph with its arrays."""
         return Exported(self.family.graph(self.config, self.shape), self.family.tensors(self.module), {})
 
 
 def fit_network(
-    family: TorchFamily,
-    config: Configuration,
-    shape: NetworkShape,
-    train: Rows,
-    *,
-    seed: int,
-    seconds: float,
-    validation: Rows | None = None,
-    epochs: int | None = None,
+    training: Training, *, seconds: float, epochs: int | None = None, pauses: Pauses | None = None
 ) -> Model:
-    """Train a network; the arguments are those of `metaml.training.fit_model`."""
-    training = Training(family, config, shape, train, seed=seed, validation=validation)
-    training.run(training.n_epochs if epochs is None else epochs, seconds=seconds)
+    """Train a network to its end, or to its first pause that ends it; see `metaml.training.fit_model`."""
+    goal, deadline = training.n_epochs if epochs is None else epochs, time.monotonic() + seconds
+    if pauses is not None:
+        if pauses.checkpoint.exists():
+            training.restore(Checkpoint.read(pauses.checkpoint))
+        _run_to_pauses(training, pauses, goal, deadline)
+    training.run(goal, seconds=deadline - time.monotonic())
     return finished(training)
+
+
+def _run_to_pauses(training: Training, pauses: Pauses, goal: int, deadline: float) -> None:
+    for share in pauses.shares:
+        until = max(1, round(share * training.n_epochs))
+        if training.epoch < until < goal:
+            training.run(until, seconds=deadline - time.monotonic(), goal=goal)
+            _look(training, share, pauses)
+
+
+def _look(training: Training, share: float, pauses: Pauses) -> None:
+    try:
+        pauses.look(share, finished(training))
+    except Exception:
+        training.state().write(pauses.checkpoint)
+        raise
 
 
 def finished(training: Training) -> Model:

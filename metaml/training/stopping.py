@@ -19,8 +19,8 @@ class BestEpoch:
 
     def __init__(self, n_epochs: int) -> None:
         self.epoch, self.loss = 0, math.inf
-        self.weights: dict[str, Tensor] | None = None
-        """State dict of the module; None before the first epoch."""
+        self.weights: dict[str, Tensor] = {}
+        """State dict of the module; empty before the first epoch."""
         self._patience = max(MIN_PATIENCE, math.ceil(PATIENCE * n_epochs))
 
     def see(self, epoch: int, loss: float, module: nn.Module) -> None:

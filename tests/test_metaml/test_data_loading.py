@@ -156,7 +156,7 @@ def test_faults_of_paths(tmp_path):
     for source, message in {
         tmp_path / "date.csv": 'There is no file .*Did you mean "data.csv"?',
         tmp_path / "no" / "data.csv": "There is no file",
-        tmp_path: "is a folder",
+        tmp_path: "one subfolder of images",
         tmp_path / "pipe.csv": "no regular file",
         "https://example.org/data.csv": "download it first",
         "sklearn:irs": 'Did you mean "iris"?',

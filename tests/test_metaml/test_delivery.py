@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pytest
 
 from hw_cost import Measurement
-from metaml.delivery import Delivered, Finisher, pareto
+from metaml.delivery import Delivered, Finisher, Member, Workbench, pareto
+from metaml.refits import Refitter
 from metaml.run_folder import RunFolder
 from metaml.trial import Trial
 
@@ -21,14 +22,15 @@ class Measured(Finisher):
     """Finds its models trained and measured already: trial number -> milliseconds."""
 
     def __init__(self, folder, limit_ms, latencies):
-        super().__init__(None, folder, {}, Here(), limit_ms=limit_ms, batch=1, seed=0)
+        super().__init__(Refitter(None, folder, seed=0), Workbench(folder, {}, Here(), limit_ms))
         self.latencies = latencies
 
     def _finish(self, trial, seconds):
-        path = self._folder.candidate(trial.number)
+        path = self._bench.folder.candidate(trial.number)
         path.write_bytes(b"%d" % trial.number)
         ms = self.latencies[trial.number]
-        return Delivered(trial, path, Measurement(ms, ms, ms, ms, 0.01, 9, 99, 0, 1.0), is_refit=True)
+        measurement = Measurement(ms, ms, ms, ms, 0.01, 9, 99, 0, 1.0)
+        return Delivered((Member(trial),), path, measurement, trial.error, {}, trial.latency_ms)
 
 
 def trials(errors):

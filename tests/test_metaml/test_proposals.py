@@ -73,6 +73,21 @@ def test_impossible_limit_leaves_nothing_but_the_closest():
     made.close()
 
 
+def test_a_score_of_untrained_networks_chooses_every_second_one_among_the_fast():
+    def promise(configuration):
+        return configuration["width"]
+
+    latency = LatencyLimit(lambda c: (c.get("width", 1.0),) * 2, 200.0)
+    space, starter = SPACES["tabular"], WARM_STARTERS["cold"](seed=0).fit(History.empty())
+    made = Proposer(starter, History.empty(), None, space, latency, promise=promise)
+    trials = run(made, len(space.families) + 6)
+    sources = [t.source for t in trials][-6:]
+    assert sources.count("zero-cost") == 3
+    chosen = [t.configuration for t in trials if t.source == "zero-cost"]
+    assert all(100 < c["width"] <= 200 for c in chosen)
+    assert len({t.configuration_id for t in trials}) == len(trials)
+
+
 def test_configurations_of_another_space_are_passed_over():
     past = history()
     foreign = {name: c | {"space": "tabular-0"} for name, c in past.configurations.items()}

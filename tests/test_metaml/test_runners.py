@@ -7,6 +7,7 @@ import time
 import pytest
 
 from metaml.data import make_splits, make_task
+from metaml.halving import Rungs
 from metaml.runners import Assignment, Job, WorkerPool
 from metaml.space import SPACES
 from tests.conftest import mixed_table
@@ -68,6 +69,15 @@ class TestOutcomes:
         outcome = outcome_of(shared_pool, job(4, hopeless=0.0))
         assert outcome.status == "pruned"
         assert outcome.error > 0
+
+    def test_a_trial_is_paused_at_a_rung_and_goes_on(self, shared_pool, tmp_path):
+        checkpoint = tmp_path / "state.safetensors"
+        paused = outcome_of(shared_pool, job(6, "mlp", rungs=Rungs(((1 / 9, 2.0), (1 / 3, 0.0)), checkpoint)))
+        assert (paused.status, [share for share, _ in paused.reached]) == ("pruned", [1 / 9, 1 / 3])
+        assert paused.error == paused.reached[-1][1] and "33% of the training" in paused.message
+        resumed = outcome_of(shared_pool, job(7, "mlp", rungs=Rungs(((1 / 9, 0.0), (1 / 3, 0.0)), checkpoint)))
+        straight = outcome_of(shared_pool, job(8, "mlp"))
+        assert (resumed.status, resumed.error, resumed.epochs) == ("ok", straight.error, straight.epochs)
 
     def test_exception_carries_its_traceback(self, shared_pool):
         outcome = outcome_of(shared_pool, job(5, "mlp", change={"activation": "no such"}))

@@ -54,7 +54,13 @@ class TestAnswer:
         trials = finished.summary["trials"]
         assert sum(trial["status"] != "infeasible" for trial in trials) == 7
         assert {trial["source"] for trial in trials} <= {"portfolio", "knn", "pmf", "smac", "default", "random"}
-        assert finished.best["error"] == min(t["error"] for t in trials if t["status"] == "ok")
+        single = min(t["error"] for t in trials if t["status"] == "ok")
+        if finished.best["ensemble"] is None:
+            assert finished.best["error"] == single
+        else:
+            assert finished.best["error"] < single
+            assert sum(member["weight"] for member in finished.best["ensemble"]) == pytest.approx(1)
+            assert {member["number"] for member in finished.best["ensemble"]} <= {t["number"] for t in trials}
 
     def test_time_limit_is_kept(self, finished):
         assert finished.summary["seconds"] < 60
@@ -77,7 +83,7 @@ class TestAnswer:
     def test_nothing_in_the_folder_is_a_pickle(self, finished):
         for path in finished.folder.rglob("*"):
             if path.is_file():
-                assert path.suffix in {".onnx", ".json", ".html", ".csv"}
+                assert path.suffix in {".onnx", ".json", ".html", ".csv", ".npz"}
                 assert not path.read_bytes().startswith(b"\x80\x04")
 
     def test_model_runs_where_only_onnxruntime_numpy_and_pandas_are(self, finished, table_file):
@@ -138,6 +144,14 @@ def test_failing_trials_end_with_the_reason(device_table, tmp_path, monkeypatch)
         metaml.search(
             mixed_table(), target="label", device=device_table, time_limit=10, store=False, out=tmp_path / "r"
         )
+
+
+def test_one_model_is_delivered_when_no_ensemble_is_wanted(table_file, device_table, tmp_path):
+    options = {"target": "label", "device": device_table, "time_limit": 60, "trials": 3, "store": False}
+    result = metaml.search(table_file, ensemble=1, out=tmp_path / "run", **options)
+    assert result.best["ensemble"] is None
+    assert not list((tmp_path / "run" / "candidates").glob("*[0-9].npz"))
+    assert result.best["error"] == min(t["error"] for t in result.summary["trials"] if t["status"] == "ok")
 
 
 class TestEstimators:
