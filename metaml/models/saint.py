@@ -38,7 +38,7 @@ from metaml.models.tokens import (
     scaled_queries,
     split_heads,
 )
-from metaml.models.torch_family import TorchFamily, optimiser_space, preprocessing_choice
+from metaml.models.torch_family import EmbeddedNetwork, TorchFamily, optimiser_space, preprocessing_choice
 
 
 class SAINT(TorchFamily):
@@ -113,7 +113,7 @@ class RowAttention(nn.Module):
         return {"keys": key.transpose(1, 2).contiguous(), "values": value.contiguous()}
 
 
-class RowTransformer(Prepared):
+class RowTransformer(EmbeddedNetwork, Prepared):
     """Tokens, blocks and head; the stored rows go through the network in front of each batch.
 
     **Shape**
@@ -143,14 +143,19 @@ class RowTransformer(Prepared):
         self.stored_numeric.copy_(numeric[order])
         self.stored_codes.copy_(codes[order])
 
-    def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
-        """Return scores."""
-        n = len(self.stored_numeric)
-        x = self.tokens(torch.cat([self.stored_numeric, numeric]), torch.cat([self.stored_codes, codes]))
+    def embed(self, numeric: Tensor, codes: Tensor) -> Tensor:
+        """Return the tokens of the stored rows and then those of the rows."""
+        rows = torch.cat([self.stored_numeric, numeric]), torch.cat([self.stored_codes, codes])
+        tokens: Tensor = self.tokens(*rows)
+        return tokens
+
+    def read(self, embedded: Tensor) -> Tensor:
+        """Return scores of the rows behind the stored ones."""
+        x, n = embedded, len(self.stored_numeric)
         for position, (block, rows) in enumerate(zip(self.blocks, self.rows, strict=True), start=1):
             x = rows(block(x, only_row=position == len(self.blocks)), n)
-        scores: Tensor = self.head(x[n:, 0])
-        return scores
+        scores: Tensor = self.head(x[:, 0])
+        return scores[n:]
 
     @torch.no_grad()
     def memories(self) -> Tensors:

@@ -128,13 +128,14 @@ class FeedForward(nn.Module):
         super().__init__()
         width, hidden = int(config["width"]), hidden_width(config)
         self.gate = Projection(width, hidden)
+        self.activation = nn.ReLU()
         self.value = Projection(width, hidden) if config["feed_forward"] == "reglu" else None
         self.dropout = nn.Dropout(config["dropout"])
         self.out = Projection(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return as many features of each token."""
-        hidden = self.gate(x).relu()
+        hidden: Tensor = self.activation(self.gate(x))
         if self.value is not None:
             hidden = hidden * self.value(x)
         out: Tensor = self.out(self.dropout(hidden))
@@ -274,11 +275,12 @@ class RowHead(nn.Module):
     def __init__(self, width: int, n_outputs: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
+        self.activation = nn.ReLU()
         self.dense = Projection(width, n_outputs)
 
     def forward(self, row: Tensor) -> Tensor:
         """Return scores."""
-        scores: Tensor = self.dense(self.norm(row).relu())
+        scores: Tensor = self.dense(self.activation(self.norm(row)))
         return scores
 
 
