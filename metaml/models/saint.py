@@ -4,9 +4,8 @@ Two things differ from the paper. There a row attends to the other rows of its b
 which rows come with it. Here every row attends to the same rows, a sample of the training rows without their targets
 that is drawn before the training and stays: predictions are those of one row, whatever the batch. As these rows never
 change, the deployed network holds their keys and values, not the rows. And a row is represented by its own token, not
-by all its tokens side by side, and what it gathers is added to all its tokens: a dense layer on all tokens of a row has
-thousands of inputs, and trains badly under the learning rate of the others. Without attention between rows this would
-be the `ft_transformer`.
+by all its tokens side by side, which would need dense layers of thousands of inputs; what it gathers is added to all
+its tokens. Without attention between rows this would be the `ft_transformer`.
 """
 
 from __future__ import annotations
