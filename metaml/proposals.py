@@ -94,14 +94,21 @@ class Proposer:
                 return proposal
         return None
 
-    def observe(self, trial: Trial) -> None:
-        """Learn from a trial that ended; also from those of an interrupted run."""
+    def observe(self, trial: Trial, asked: Configuration | None = None) -> None:
+        """Learn from a trial that ended; also from those of an interrupted run.
+
+        Args:
+            trial: what ended.
+            asked: what was proposed, where the trial is of a shorter one: it would have come to the same.
+        """
         self._seen.add(trial.configuration_id)
         self._trials.append(trial)
         if trial.source in ("portfolio", "knn", "pmf") and trial.status != "infeasible":
             self._n_warm += 1
         if self._tuner is not None:
             self._tuner.tell(trial.configuration, trial.cost, seconds=trial.seconds)
+            if asked is not None and asked != trial.configuration:
+                self._tuner.tell(asked, trial.cost, seconds=trial.seconds)
 
     def take_rejected(self) -> list[tuple[Proposal, float]]:
         """Return, once, the configurations that were too slow to be tried, with the factor by which they were."""

@@ -196,7 +196,7 @@ class Session:
             started=running.time,
         )
         self._log.keep([trial])
-        self._proposer.observe(trial)
+        self._proposer.observe(trial, running.proposal.configuration)
         n_rejected = len(self._log.trials) - self._log.n_run
         left = max(0.0, self._deadline - time.monotonic())
         self._listener.progress(Progress(trial, self._log.best, self._log.n_run, n_rejected, left))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hw_cost.ops import flops
 from metaml.data import Task
 from metaml.models import FAMILIES, NetworkShape, TorchFamily
-from metaml.models.torch_family import ACTIVATIONS, TabularNetwork
+from metaml.models.torch_family import ACTIVATIONS, EmbeddedNetwork, prepare
 from metaml.preprocessing import PREPROCESSORS, kind_of
 from metaml.trial import Configuration
 
@@ -157,7 +157,9 @@ class ZeroCost:
         shape, inputs = self._view(kind_of(config))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._seed)
-            return self._score(family.build(config, shape), inputs)
+            module = family.build(config, shape)
+            prepare(module, inputs)
+            return self._score(module, inputs)
 
     def _view(self, kind: str) -> tuple[NetworkShape, tuple[Tensor, ...]]:
         """What a network sees of the task, and some rows of it."""
@@ -184,6 +186,6 @@ def _without_normalisation(module: nn.Module) -> None:
 def _differentiable(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Callable[[Tensor], Tensor], Tensor]:
     """A network as a function of one float tensor: of a table what follows the embeddings, else its only input."""
     arrays = tuple(x.double() if x.is_floating_point() else x for x in inputs)
-    if isinstance(module, TabularNetwork):
-        return module.body, module.input(*arrays).detach().requires_grad_()
+    if isinstance(module, EmbeddedNetwork):
+        return module.read, module.embed(*arrays).detach().requires_grad_()
     return module, arrays[0].clone().requires_grad_()

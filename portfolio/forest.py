@@ -9,16 +9,15 @@ import numpy as np
 from portfolio.similarity import Neighbourhood, Quantiles, smallest
 from portfolio.table import Floats, Table
 
-TREES, LEAF, FACTORS, TRIED = 200, 3, 12, 0.4
-"""Trees, fewest tasks in a leaf, how many of the leading coordinates of the tasks the splits look at, and the share of
-metafeatures among which each split chooses (at least two)."""
-MOST_TASKS = 2000
+TREES, LEAF, FACTORS = 200, 3, 12
+"""Trees, fewest tasks in a leaf, and how many of the leading coordinates of the tasks the splits look at."""
+MOST_TASKS = 4000
 """The forest is grown on at most so many tasks, drawn at random."""
 FEWEST_TASKS = 6
 
 
 class TaskForest:
-    """A random forest (Breiman 2001) from metafeatures to how a task rates configurations.
+    """Extremely randomised trees (Geurts et al. 2006) from metafeatures to how a task rates configurations.
 
     The weight of a stored task is how often it shares the new task's leaf (Meinshausen 2006, eq. 4): the mean of the
     stored coordinates under these weights is what the forest predicts.
@@ -42,15 +41,14 @@ class TaskForest:
             self._grow(places, coordinates[:, :FACTORS], seed)
 
     def _grow(self, places: Floats, coordinates: Floats, seed: int) -> None:
-        from sklearn.ensemble import RandomForestRegressor  # slow to import: only who asks for it waits
+        from sklearn.ensemble import ExtraTreesRegressor  # slow to import: only who asks for it waits
 
         self._rows = np.arange(len(self._prior))
         if len(self._rows) > MOST_TASKS:
             self._rows = np.sort(np.random.default_rng(seed).choice(self._rows, MOST_TASKS, replace=False))
         weights = self._prior[self._rows] / self._prior[self._rows].mean()
         design = self._design(places[self._rows])
-        tried = min(max(2, int(TRIED * len(self._used))), len(self._used))
-        trees = RandomForestRegressor(TREES, min_samples_leaf=LEAF, max_features=tried, random_state=seed)
+        trees = ExtraTreesRegressor(TREES, min_samples_leaf=LEAF, random_state=seed)
         targets = coordinates[self._rows].squeeze(axis=1) if coordinates.shape[1] == 1 else coordinates[self._rows]
         self._trees = trees.fit(design, targets, sample_weight=weights)
         self._leaves = np.asarray(trees.apply(design))

@@ -113,6 +113,14 @@ class Family(ABC):
         """Return the hyperparameters that decide which operations the model becomes; all, unless a family knows."""
         return config
 
+    def shortened(self, config: Mapping[str, Any], share: float) -> dict[str, Any] | None:
+        """Return a configuration whose fit takes that share of the time; None where there is no such thing.
+
+        What a family trains for so many epochs that a busy machine or a short search has no time for them is better
+        trained for fewer than not at all.
+        """
+        return None
+
     def graph(self, config: Mapping[str, Any], shape: NetworkShape) -> OpGraph:
         """Return the model alone as a graph, from preprocessed features to scores."""
         graph = OpGraph()

@@ -23,7 +23,7 @@ from metaml.models.tokens import (
     fold_last,
     scaled_queries,
 )
-from metaml.models.torch_family import TorchFamily, optimiser_space, preprocessing_choice
+from metaml.models.torch_family import EmbeddedNetwork, TorchFamily, optimiser_space, preprocessing_choice
 
 
 def transformer_space() -> list[Hyperparameter[Any, Any]]:
@@ -75,7 +75,7 @@ class FTTransformer(TorchFamily):
         return (f"blocks.{int(config['n_blocks']) - 1}.attention.",)
 
 
-class ColumnTransformer(nn.Module):
+class ColumnTransformer(EmbeddedNetwork):
     """Tokens, blocks, head.
 
     **Shape**
@@ -89,9 +89,14 @@ class ColumnTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(config, is_first=block == 0) for block in range(config["n_blocks"]))
         self.head = RowHead(int(config["width"]), shape.n_outputs)
 
-    def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
-        """Return scores."""
-        x = self.tokens(numeric, codes)
+    def embed(self, numeric: Tensor, codes: Tensor) -> Tensor:
+        """Return the tokens."""
+        tokens: Tensor = self.tokens(numeric, codes)
+        return tokens
+
+    def read(self, embedded: Tensor) -> Tensor:
+        """Return scores of tokens."""
+        x = embedded
         for position, block in enumerate(self.blocks, start=1):
             x = block(x, only_row=position == len(self.blocks))
         scores: Tensor = self.head(x[:, 0])

@@ -18,6 +18,9 @@ from metaml.models.base import ImageShape, Tensors
 from metaml.models.image_layers import ImageNetwork, ImageNode
 from metaml.models.torch_family import Augment, TorchFamily
 
+LEAST_EPOCHS = 8
+SPARE = 0.2
+"""Share of the time that a shortened training leaves: how fast it goes is known from a few steps only."""
 LARGE = 48
 """The first convolution of images whose shorter side is at least this long skips every other pixel once more."""
 FIXED = {
@@ -61,6 +64,11 @@ class ImageFamily(TorchFamily):
         """Leave out what only the training sees."""
         return {name: value for name, value in config.items() if name not in _TRAINED_BY}
 
+    def shortened(self, config: Mapping[str, Any], share: float) -> dict[str, Any] | None:
+        """Return the same with fewer epochs, so that there is a little time to spare."""
+        epochs = int((1 - SPARE) * share * config["epochs"])
+        return {**config, "epochs": epochs} if LEAST_EPOCHS <= epochs < config["epochs"] else None
+
     def tensors(self, module: nn.Module) -> Tensors:
         """Return the arrays of the operations."""
         assert isinstance(module, ImageNetwork)
@@ -101,7 +109,7 @@ def training_space(activations: Sequence[str] = ("relu", "hardswish", "silu")) -
         Float("learning_rate", (5e-4, 2e-2), default=4e-3, log=True),
         Float("weight_decay", (1e-3, 0.3), default=3e-2, log=True),
         Integer("batch_size", (16, 128), default=64, log=True),
-        Integer("epochs", (8, 128), default=64, log=True),
+        Integer("epochs", (LEAST_EPOCHS, 128), default=64, log=True),
         OrdinalHyperparameter("dropout", [0.0, 0.1, 0.2, 0.4], default_value=0.0),
         OrdinalHyperparameter("label_smoothing", [0.0, 0.03, 0.1], default_value=0.1),
         *augmentation_space(),

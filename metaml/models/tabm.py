@@ -29,8 +29,7 @@ from metaml.models.torch_family import (
 class TabM(TorchFamily):
     """Members that share all hidden layers; each sees the features scaled by its own numbers and has its own head.
 
-    This is the paper's TabM-mini. With scales in every layer, as in its TabM, errors are the same within noise and a
-    row takes about 15 % longer.
+    This is the paper's TabM-mini. Scales in every layer, as in its TabM, would take about 15 % longer for a row.
     """
 
     name = "tabm"

@@ -10,13 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hw_cost.graph import BATCH, OpGraph, Parameter, constant
+from hw_cost.graph import BATCH, OpGraph, Parameter, constant, number
 from metaml.models.base import TabularShape, Tensors
 from metaml.models.layers import Projection, emit_norm, emit_projection
 from metaml.models.numeric_embedding import NumericEmbedding, embedding_width, emit_numeric_embedding
 
 N_HEADS = 4
 """Heads of every attention; widths are multiples of it."""
+
+
+FIRST = number(0)
+"""Position of a row's own token."""
 
 
 class Tokenizer(nn.Module):
@@ -124,13 +128,14 @@ class FeedForward(nn.Module):
         super().__init__()
         width, hidden = int(config["width"]), hidden_width(config)
         self.gate = Projection(width, hidden)
+        self.activation = nn.ReLU()
         self.value = Projection(width, hidden) if config["feed_forward"] == "reglu" else None
         self.dropout = nn.Dropout(config["dropout"])
         self.out = Projection(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return as many features of each token."""
-        hidden = self.gate(x).relu()
+        hidden: Tensor = self.activation(self.gate(x))
         if self.value is not None:
             hidden = hidden * self.value(x)
         out: Tensor = self.out(self.dropout(hidden))
@@ -203,8 +208,8 @@ def emit_last_block(graph: OpGraph, x: str, name: str, config: Mapping[str, Any]
     _, n, width = graph.network.nodes[x]["shape"]
     normed = x if is_first else emit_norm(graph, x, f"{name}.norm")
     wide = N_HEADS * width
-    first, row = Parameter("first", (), is_trained=False, value=(0,)), (BATCH, width)
-    some = graph.add("Gather", normed, first, output=row, axis=1)
+    row = (BATCH, width)
+    some = graph.add("Gather", normed, FIRST, output=row, axis=1)
     query = emit_projection(graph, some, f"{name}.folded.query", wide)
     heads = (BATCH, N_HEADS, width)
     query = graph.add("Reshape", query, constant(0, N_HEADS, width, name="shape"), output=heads)
@@ -214,7 +219,7 @@ def emit_last_block(graph: OpGraph, x: str, name: str, config: Mapping[str, Any]
     gathered = graph.add("MatMul", weights, normed, output=heads)
     flat = graph.add("Flatten", gathered, output=(BATCH, wide), axis=1)
     out = emit_projection(graph, flat, f"{name}.folded.out", width)
-    before = some if is_first else graph.add("Gather", x, first, output=row, axis=1)
+    before = some if is_first else graph.add("Gather", x, FIRST, output=row, axis=1)
     return _emit_feed_forward(graph, graph.add("Add", before, out, output=row), name, config)
 
 
@@ -270,11 +275,12 @@ class RowHead(nn.Module):
     def __init__(self, width: int, n_outputs: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
+        self.activation = nn.ReLU()
         self.dense = Projection(width, n_outputs)
 
     def forward(self, row: Tensor) -> Tensor:
         """Return scores."""
-        scores: Tensor = self.dense(self.norm(row).relu())
+        scores: Tensor = self.dense(self.activation(self.norm(row)))
         return scores
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -163,7 +163,28 @@ def emit_input(graph: OpGraph, inputs: Mapping[str, str], config: Mapping[str, A
     return graph.add("Concat", *parts, output=(BATCH, input_width(config, shape)), axis=1)
 
 
-class TabularNetwork(nn.Module):
+class EmbeddedNetwork(nn.Module, ABC):
+    """A network on tables in two parts: all inputs become floats, and these become scores.
+
+    **Shape**
+    - Input: float32 ``(batch, n_numeric)`` and int64 ``(batch, n_categorical)``
+    - Output: as of `TorchFamily.build`
+    """
+
+    @abstractmethod
+    def embed(self, numeric: Tensor, codes: Tensor) -> Tensor:
+        """Return floats."""
+
+    @abstractmethod
+    def read(self, embedded: Tensor) -> Tensor:
+        """Return scores."""
+
+    def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
+        """Return scores."""
+        return self.read(self.embed(numeric, codes))
+
+
+class TabularNetwork(EmbeddedNetwork):
     """An input layer and a body; parameter names are those of the operation graph.
 
     **Shape**
@@ -176,7 +197,12 @@ class TabularNetwork(nn.Module):
         self.input = InputLayer(config, shape)
         self.body = body
 
-    def forward(self, numeric: Tensor, codes: Tensor) -> Tensor:
-        """Return scores."""
-        scores: Tensor = self.body(self.input(numeric, codes))
+    def embed(self, numeric: Tensor, codes: Tensor) -> Tensor:
+        """Return what the input layer does, ``(batch, width)``."""
+        embedded: Tensor = self.input(numeric, codes)
+        return embedded
+
+    def read(self, embedded: Tensor) -> Tensor:
+        """Return what the body does."""
+        scores: Tensor = self.body(embedded)
         return scores

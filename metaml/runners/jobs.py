@@ -92,14 +92,17 @@ class Outcome:
     message: str = ""
     reached: RungErrors = ()
     """Errors at the rungs that the trial reached; it is paused at the last one if its status is ``pruned``."""
+    configuration: Configuration | None = None
+    """What was fitted where the job's own configuration would have taken too long."""
 
     def as_trial(self, configuration: Configuration, source: str, **known: Any) -> Trial:
         """Return the record of the job's trial: what the worker knows, and what only its sender does.
 
         Args:
-            configuration: what was evaluated.
+            configuration: what was to be evaluated, and was unless the outcome has another.
             source: who proposed it.
             known: further fields of `metaml.trial.Trial`, such as ``seed``, ``latency_ms`` and ``started``.
         """
-        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "reached"}
-        return Trial(configuration=configuration, source=source, **own, **known)
+        names = {field.name for field in fields(self)} - {"reached", "configuration"}
+        own = {name: getattr(self, name) for name in names}
+        return Trial(configuration=self.configuration or configuration, source=source, **own, **known)

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -23,12 +24,12 @@ from metaml.export import check_parity, parity_rows, to_onnx
 from metaml.files import write_atomic
 from metaml.halving import RungErrors
 from metaml.metrics import metric_for
-from metaml.models import TabularShape
+from metaml.models import FAMILIES, TabularShape
 from metaml.predictions import write_predictions
 from metaml.preprocessing import TableFeatures
 from metaml.runners.jobs import Assignment, Job, Outcome, Started
 from metaml.space import SPACES
-from metaml.training import DivergedError, Rows, fit_model
+from metaml.training import DivergedError, Rows, TooLongError, fit_model
 from metaml.trial import Status
 
 
@@ -66,6 +67,20 @@ def run_job(evaluator: Evaluator, job: Job) -> Outcome:
 
 
 def _evaluate(evaluator: Evaluator, job: Job) -> Outcome:
+    """Evaluate a configuration; or a shorter one in its place, when it is seen that it would take too long."""
+    started = time.monotonic()
+    try:
+        return _evaluate_once(evaluator, job)
+    except TooLongError as late:
+        shorter = FAMILIES[job.configuration["family"]].shortened(job.configuration, late.share)
+        if shorter is None:
+            raise
+    spent = time.monotonic() - started
+    outcome = _evaluate_once(evaluator, replace(job, configuration=shorter, seconds=job.seconds - spent))
+    return replace(outcome, configuration=shorter, seconds=outcome.seconds + spent)
+
+
+def _evaluate_once(evaluator: Evaluator, job: Job) -> Outcome:
     result = evaluator.evaluate(
         job.configuration,
         budget=job.budget,

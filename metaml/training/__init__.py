@@ -1,6 +1,7 @@
 """Fits one configuration: the torch loop and the scikit-learn fit behind one face."""
 
+from metaml.training.deadline import TooLongError
 from metaml.training.fitting import fit_model
 from metaml.training.model import DivergedError, Model, Pauses, Rows
 
-__all__ = ["DivergedError", "Model", "Pauses", "Rows", "fit_model"]
+__all__ = ["DivergedError", "Model", "Pauses", "Rows", "TooLongError", "fit_model"]

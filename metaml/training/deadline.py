@@ -10,8 +10,17 @@ TOLERANCE = 1.2
 """Only a foreseen time above the allowed one by this factor ends a training early."""
 
 
+class TooLongError(TimeoutError):
+    """A training is foreseen to take longer than is allowed."""
+
+    def __init__(self, foreseen: float, allowed: float) -> None:
+        super().__init__(f"training would take about {foreseen:.1f} s, allowed are {allowed:.1f} s")
+        self.share = allowed / foreseen
+        """The part of it that there is time for."""
+
+
 class Foresight:
-    """Raises `TimeoutError` once a training is seen not to end in time; the first steps do not count.
+    """Raises `TooLongError` once a training is seen not to end in time; the first steps do not count.
 
     Args:
         seconds: time allowed from now on.
@@ -26,7 +35,7 @@ class Foresight:
         """Compare the time that `n_steps` will have taken with the time allowed, after `step` of them.
 
         Raises:
-            TimeoutError: it is longer.
+            TooLongError: it is longer.
         """
         now = time.monotonic()
         done = step - self._begin
@@ -36,4 +45,4 @@ class Foresight:
         foreseen = elapsed + (now - self._first_time) / steps * (n_steps - step) if steps else elapsed
         is_known = elapsed > PROBE_SECONDS and done >= min(PROBE_STEPS, n_steps - self._begin)
         if elapsed > self._seconds or (is_known and foreseen > TOLERANCE * self._seconds):
-            raise TimeoutError(f"training would take about {foreseen:.1f} s, allowed are {self._seconds:.1f} s")
+            raise TooLongError(foreseen, self._seconds)

@@ -22,6 +22,7 @@ from metaml.metrics import metric_for
 from metaml.models import FAMILIES, TabularShape, TorchFamily
 from metaml.models.torch_family import prepare
 from metaml.space import SPACES
+from metaml.training import DivergedError
 from tests.conftest import mixed_table
 
 SHAPES = {
@@ -235,9 +236,15 @@ def test_many_files(family, kind):
     """Random configurations, trained for a moment on tables with missing values, exported and compared."""
     task = make(kind)
     evaluator = evaluator_of(task)
+    checked = 0
     for configuration in [c for c in SPACE.sample(10 * len(SPACE.families), seed=13) if c["family"] == family]:
-        pipeline = evaluator.refit(small(configuration), seconds=120)
+        try:
+            pipeline = evaluator.refit(small(configuration), seconds=120)
+        except DivergedError:  # plain gradient descent at a high rate may
+            continue
         assert check_parity(to_onnx(pipeline, task).SerializeToString(), pipeline, spoilt(task.inputs)) <= 1e-4
+        checked += 1
+    assert checked >= 5
 
 
 def by_name(kernels) -> list[Kernel]:

@@ -18,7 +18,10 @@ from metaml.metrics import metric_for
 from metaml.models import FAMILIES, ImageShape
 from metaml.models.cell import EDGES, OPERATIONS, cell_graph, edge_name
 from metaml.models.mbconv import plan
+from metaml.runners import Job
+from metaml.runners.worker import run_job
 from metaml.space import SPACES
+from metaml.training.deadline import Foresight, TooLongError
 from tests.conftest import striped_images
 
 SPACE = SPACES["image"]
@@ -164,3 +167,23 @@ class TestCompoundScaling:
         large = SPACE.default("mbconv") | {"width": 160, "depth": 5, "n_stages": 3, "stem_stride": 1}
         costs = [flops(FAMILIES["mbconv"].graph(large | {"scale": scale}, shape)) for scale in (0, 1, 2)]
         assert costs[2] / costs[0] == pytest.approx(1.92**2, rel=0.1)
+
+
+class TestShortened:
+    def test_there_are_as_many_epochs_as_there_is_time_for_with_some_to_spare(self):
+        family, config = FAMILIES["mbconv"], SPACE.default("mbconv") | {"epochs": 100}
+        assert family.shortened(config, 0.5) == config | {"epochs": 40}
+        assert SPACE.is_legal(family.shortened(config, 0.1))
+        assert family.shortened(config, 0.05) is None  # fewer epochs than the space has
+
+    def test_a_training_that_would_take_too_long_is_done_in_a_shorter_form(self, monkeypatch):
+        def check(self: Foresight, step: int, n_steps: int) -> None:
+            if n_steps > 100:  # of 10 steps for each epoch
+                raise TooLongError(foreseen=400.0, allowed=200.0)
+
+        monkeypatch.setattr(Foresight, "check", check)
+        config = small(SPACE.default("mbconv")) | {"epochs": 20}
+        outcome = run_job(evaluator_of(make("grey")), Job(0, "evaluate", config, seconds=600.0))
+        assert (outcome.status, outcome.configuration) == ("ok", config | {"epochs": 8})
+        trial = outcome.as_trial(config, "default")
+        assert (trial.configuration["epochs"], trial.epochs) == (8, 8)

@@ -68,7 +68,7 @@ class TestContract:
     def test_same_seed_same_score_and_nothing_else_changes(self, name, task):
         score = ZeroCost(name, task, seed=3)
         state = torch.get_rng_state()
-        for family in ("mlp", "resnet"):
+        for family in ("mlp", "resnet", "tabm", "ft_transformer", "saint"):
             value = score(SPACE.default(family))
             assert value == score(SPACE.default(family))
             assert not math.isnan(value)
