@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from metaml.history import upgraded
 from metaml.models import FAMILIES
 from metaml.space import SPACES
 from metaml.trial import configuration_id
-from portfolio import load_default_history
+from portfolio import History, load_default_history
 
 SPACE = SPACES["tabular"]
 
@@ -66,18 +67,30 @@ def test_missing_hyperparameter_is_illegal():
     assert not SPACE.is_legal({key: value for key, value in mlp.items() if key != "width"})
 
 
-def test_the_shipped_history_becomes_points_of_this_space():
-    """Its configurations are of the first space: upgraded ones are legal, distinct and change nothing but their ids."""
-    past = load_default_history()
-    history = upgraded(past, SPACE)
-    assert {c["space"] for c in past.configurations.values()} == {"tabular-1"}
+def of_the_first_space(family: str) -> dict:
+    """A configuration as space ``tabular-1`` had it: without the hyperparameters that came later."""
+    later = SPACE.predecessors["tabular-1"][family]
+    kept = {key: value for key, value in SPACE.default(family).items() if key not in later}
+    return kept | {"space": "tabular-1"}
+
+
+def test_the_shipped_history_is_of_points_of_this_space():
+    history = load_default_history()
     assert all(SPACE.is_legal(c) and configuration_id(c) == name for name, c in history.configurations.items())
+    assert history.errors.shape[1] == len(history.configurations)
+
+
+def test_a_history_of_the_first_space_is_upgraded_and_changes_nothing_but_its_ids():
+    old = {configuration_id(c): c for c in map(of_the_first_space, SPACE.predecessors["tabular-1"])}
+    past = History(pd.DataFrame([[0.1, 0.2, float("nan"), 0.4]], index=["task"], columns=list(old)), old)
+    history = upgraded(past, SPACE)
+    assert all(SPACE.is_legal(c) and configuration_id(c) == name for name, c in history.configurations.items())
+    assert not set(history.errors.columns) & set(old)
     assert history.errors.to_numpy(dtype=float).tobytes() == past.errors.to_numpy(dtype=float).tobytes()
-    assert history.errors.shape[1] == len(history.configurations) == len(past.configurations)
 
 
 def test_an_upgrade_adds_neutral_values_and_refuses_strangers():
-    mlp = next(c for c in load_default_history().configurations.values() if c["family"] == "mlp")
+    mlp = of_the_first_space("mlp")
     new = SPACE.upgrade(mlp)
     assert {key: new[key] for key in mlp if key != "space"} == {key: mlp[key] for key in mlp if key != "space"}
     assert new["optimiser"] == "adamw" and SPACE.upgrade(new) == new
