@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import time
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
-import numpy as np
 import pandas as pd
 
+from metaml.answer import describe_members, describe_task, describe_trial, finite
 from metaml.context import Context, prepare
 from metaml.data import Task, TaskType, load_task
 from metaml.delivery import Delivered, Finisher, Workbench, pareto
@@ -390,7 +389,7 @@ class _Run:
         best = {
             "configuration": trial.configuration,
             "source": trial.source,
-            "ensemble": _describe_members(model),
+            "ensemble": describe_members(model),
             "compression": [reduction.to_json() for reduction in reductions],
             "metrics": dict(model.metrics),
             "error": model.error,
@@ -402,16 +401,16 @@ class _Run:
         seconds = time.monotonic() - self._started
         summary: dict[str, Any] = {
             "run": str(self._folder.path),
-            "task": _describe_task(self._task, context),
+            "task": describe_task(self._task, context),
             "best": best,
-            "trials": [_describe_trial(t) for t in log.trials],
-            "pareto": [_describe_trial(t) for t in pareto(log.trials)],
+            "trials": [describe_trial(t) for t in log.trials],
+            "pareto": [describe_trial(t) for t in pareto(log.trials)],
             "seconds": round(seconds, 3),
             "overhead_seconds": round(seconds - session.busy_seconds, 3),
             "interrupted": self._was_interrupted,
             "notes": [*self._task.notes, *notes],
         }
-        summary = _finite(summary)
+        summary = finite(summary)
         model_description = describe_model(self._task) | {
             "metric": context.metric.name,
             **{
@@ -420,7 +419,7 @@ class _Run:
             },
             "versions": {name: version(name) for name in ("metaml", "torch", "onnx", "onnxruntime")},
         }
-        write_json(self._folder.path / "model.json", _finite(model_description))
+        write_json(self._folder.path / "model.json", finite(model_description))
         write_trials(log.trials, self._folder.path / "trials.csv")
         write_report(summary, self._folder.report)
         self._folder.result = summary
@@ -456,64 +455,3 @@ def _nothing_kept_the_limit(model: Delivered, request: SearchRequest) -> str:
         f"nothing kept the limit of {request.max_latency_ms:g} ms: the closest model measures "
         f"{model.measurement.median_ms:.4f} ms and is delivered all the same"
     )
-
-
-def _describe_task(task: Task, context: Context) -> dict[str, Any]:
-    return {
-        "name": task.name,
-        "source": task.source,
-        "fingerprint": task.fingerprint,
-        "type": task.type,
-        "target": task.target,
-        "rows": len(task.y),
-        "columns": task.n_features,
-        "extent": task.extent,
-        "classes": len(task.classes),
-        "metric": context.metric.name,
-        "validation": f"{len(context.splits)}-fold cross-validation" if len(context.splits) > 1 else "holdout",
-    }
-
-
-def _describe_members(model: Delivered) -> list[dict[str, Any]] | None:
-    """The members of an ensemble, heaviest first; None for a single model."""
-    if len(model.members) == 1:
-        return None
-    return [
-        {
-            "number": member.trial.number,
-            "weight": member.weight,
-            "configuration": member.trial.configuration,
-            "source": member.trial.source,
-            "error": member.trial.error,
-        }
-        for member in model.members
-    ]
-
-
-def _describe_trial(trial: Trial) -> dict[str, Any]:
-    return {
-        "number": trial.number,
-        "configuration": trial.configuration,
-        "source": trial.source,
-        "status": trial.status,
-        "error": trial.error,
-        "budget": trial.budget,
-        "seconds": round(trial.seconds, 4),
-        "latency_ms": trial.latency_ms,
-        "metrics": dict(trial.metrics),
-        "parameters": trial.n_parameters,
-        "message": trial.message,
-    }
-
-
-def _finite(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the same values as plain JSON: numpy scalars become numbers, nan becomes null."""
-    plain = json.dumps(content, default=_plain)
-    parsed: dict[str, Any] = json.loads(plain, parse_constant=lambda _: None)
-    return parsed
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    return str(value)

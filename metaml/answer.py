@@ -1,0 +1,76 @@
+"""What the answer of a search says, as plain JSON values."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from metaml.context import Context
+from metaml.data import Task
+from metaml.delivery import Delivered
+from metaml.trial import Trial
+
+
+def describe_task(task: Task, context: Context) -> dict[str, Any]:
+    """Return what the answer says of the task."""
+    return {
+        "name": task.name,
+        "source": task.source,
+        "fingerprint": task.fingerprint,
+        "type": task.type,
+        "target": task.target,
+        "rows": len(task.y),
+        "columns": task.n_features,
+        "extent": task.extent,
+        "classes": len(task.classes),
+        "metric": context.metric.name,
+        "validation": f"{len(context.splits)}-fold cross-validation" if len(context.splits) > 1 else "holdout",
+    }
+
+
+def describe_members(model: Delivered) -> list[dict[str, Any]] | None:
+    """The members of an ensemble, heaviest first; None for a single model."""
+    if len(model.members) == 1:
+        return None
+    return [
+        {
+            "number": member.trial.number,
+            "weight": member.weight,
+            "configuration": member.trial.configuration,
+            "source": member.trial.source,
+            "error": member.trial.error,
+        }
+        for member in model.members
+    ]
+
+
+def describe_trial(trial: Trial) -> dict[str, Any]:
+    """Return what the answer says of a trial."""
+    return {
+        "number": trial.number,
+        "configuration": trial.configuration,
+        "source": trial.source,
+        "status": trial.status,
+        "error": trial.error,
+        "budget": trial.budget,
+        "seconds": round(trial.seconds, 4),
+        "latency_ms": trial.latency_ms,
+        "metrics": dict(trial.metrics),
+        "parameters": trial.n_parameters,
+        "message": trial.message,
+    }
+
+
+def finite(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the same values as plain JSON: numpy scalars become numbers, nan becomes null."""
+    plain = json.dumps(content, default=_plain)
+    parsed: dict[str, Any] = json.loads(plain, parse_constant=lambda _: None)
+    return parsed
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value)
