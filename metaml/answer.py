@@ -59,6 +59,7 @@ def describe_trial(trial: Trial) -> dict[str, Any]:
         "latency_ms": trial.latency_ms,
         "metrics": dict(trial.metrics),
         "parameters": trial.n_parameters,
+        "curve": trial.curve,
         "message": trial.message,
     }
 

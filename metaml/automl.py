@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections import Counter
@@ -35,7 +34,7 @@ from metaml.refits import Refitter
 from metaml.report import write_report, write_trials
 from metaml.request import SearchRequest
 from metaml.run_folder import RunFolder
-from metaml.runners import Assignment, WorkerPool
+from metaml.runners import Assignment, WorkerPool, default_workers
 from metaml.session import Session
 from metaml.store import Recorder, RunRecord, Store, default_store_url
 from metaml.trial import Trial
@@ -102,7 +101,7 @@ def search(
     warm_start: str = "auto",
     store: str | Path | bool | None = None,
     store_required: bool = False,
-    workers: int | None = None,
+    workers: int | WorkerPool | None = None,
     out: str | Path | None = None,
     seed: int = 0,
     metric: str | None = None,
@@ -129,7 +128,8 @@ def search(
         store: URL or path of the metadata store, None for the default one, False for none.
         store_required: refuse to search without the store; otherwise one that cannot be opened is left alone, with a
             warning, and the search goes on without past results.
-        workers: trials that run side by side; None for one fewer than there are cores.
+        workers: trials that run side by side; None for one on each core. A pool may be given that was started before
+            this module, whose imports take seconds, was imported; it is closed here.
         out: run folder; None for a new one under ``runs/``.
         seed: same seed, same task, same history, one worker and no time pressure: same trials.
         metric: what is optimised; None for ROC AUC (binary), log loss (multiclass), RMSE (regression).
@@ -164,13 +164,13 @@ def search(
         ensemble=ensemble,
         compress=compress,
         zero_cost=zero_cost,
-        workers=workers or max(1, (os.cpu_count() or 2) - 1),
+        workers=workers.n_workers if isinstance(workers, WorkerPool) else workers or default_workers(),
         store=store_location(store),
         store_required=store_required,
     )
     listener = listener or Listener()
-    table = _open_device(request, listener)
-    with WorkerPool(request.workers) as pool:  # they import while the task is prepared
+    with workers if isinstance(workers, WorkerPool) else WorkerPool(request.workers) as pool:
+        table = _open_device(request, pool, listener)
         loaded = task if isinstance(task, Task) else load_task(task, target, type=task_type)
         metric_for(loaded.type, request.metric)  # what cannot be searched leaves no folder behind
         folder = RunFolder.create(Path(out) if out else None, loaded.name, request.to_json())
@@ -202,17 +202,19 @@ def resume(
     left = time_limit or max(request.time_limit - folder.elapsed, 0.2 * request.time_limit)
     source, request = request.source, replace(request, time_limit=left)
     listener = listener or Listener()
-    table = _open_device(request, listener)
     with WorkerPool(request.workers) as pool:
+        table = _open_device(request, pool, listener)
         task = load_task(source, request.target, type=request.task_type)
         return _Run(request, task, folder, pool, table, listener, started).execute()
 
 
-def _open_device(request: SearchRequest, listener: Listener) -> DeviceTable:
-    """Open the latency table before any worker runs: it may have to be measured first."""
-    if request.device == "cpu" and own_table() is None:
-        listener.message("no latency table of this machine yet: adapting a shipped one, once, in about 10 s")
-    return open_device(request.device, uncertified=request.uncertified)
+def _open_device(request: SearchRequest, pool: WorkerPool, listener: Listener) -> DeviceTable:
+    """Open the latency table while workers import; where it must be measured first, no worker runs."""
+    if request.device != "cpu" or own_table() is not None:
+        return open_device(request.device, uncertified=request.uncertified)
+    listener.message("no latency table of this machine yet: adapting a shipped one, once, in about 10 s")
+    with pool.away():
+        return open_device(request.device, uncertified=request.uncertified)
 
 
 class _Run:

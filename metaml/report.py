@@ -81,6 +81,7 @@ def write_report(summary: dict[str, Any], path: Path) -> None:
         _legend(summary["trials"]),
         "<h2>Best error over the trials</h2>",
         _convergence(summary["trials"]),
+        _curves(summary),
         "<h2>Trials</h2>",
         _trial_table(summary["trials"]),
         _notes(summary["notes"]),
@@ -174,8 +175,7 @@ def _scatter(summary: dict[str, Any]) -> str:
         marks.append(f'<text x="{x - 4}" y="{plot.top + 10}" text-anchor="end">limit</text>')
     front = " ".join(f"{plot.x(t['latency_ms'])},{plot.y(t['error'])}" for t in summary["pareto"] if t["latency_ms"])
     marks.append(f'<polyline points="{front}" fill="none" stroke="currentColor" stroke-opacity=".35"/>')
-    best = summary["best"]
-    answer = [member["configuration"] for member in best.get("ensemble") or [best]]
+    answer = _answer(summary["best"])
     for t in trials:
         colour = SOURCE_COLOURS.get(t["source"], "#888")
         chosen = t["configuration"] in answer
@@ -204,6 +204,34 @@ def _convergence(trials: list[dict[str, Any]]) -> str:
     steps += "".join(f"H{plot.x(i)}V{plot.y(error)}" for i, error in points[1:])
     line = f'<path d="{steps}" fill="none" stroke="#4269d0" stroke-width="2"/>'
     return plot.svg([plot.frame("trial", "best error"), line])
+
+
+def _curves(summary: dict[str, Any]) -> str:
+    """Validation losses over the epochs: those of the answer's networks strong, all others faint."""
+    curves = [t for t in summary["trials"] if len(t.get("curve") or []) > 1]
+    if not curves:
+        return ""
+    losses = sorted(loss for t in curves for _, loss in t["curve"] if loss is not None)
+    epochs = [epoch for t in curves for epoch, _ in t["curve"]]
+    top = losses[int(0.95 * (len(losses) - 1))]  # first epochs and diverging trials would leave no room for the others
+    plot = _Axes((min(epochs), max(epochs)), _padded([losses[0], top]), logarithmic=min(epochs) > 0)
+    answer = _answer(summary["best"])
+    marks = [plot.frame("epochs", "validation loss")]
+    for t in sorted(curves, key=lambda t: t["configuration"] in answer):
+        chosen = t["configuration"] in answer
+        points = " ".join(f"{plot.x(e)},{plot.y(min(loss, top))}" for e, loss in t["curve"] if loss is not None)
+        colour = SOURCE_COLOURS.get(t["source"], "#888")
+        title = escape(f"trial {t['number']} · {t['source']} · {t['configuration']['family']}")
+        marks.append(
+            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{2.5 if chosen else 1}" '
+            f'stroke-opacity="{1 if chosen else 0.3}"><title>{title}</title></polyline>'
+        )
+    return f"<h2>Learning curves of the networks</h2>{plot.svg(marks)}"
+
+
+def _answer(best: dict[str, Any]) -> list[dict[str, Any]]:
+    """The configurations that are delivered."""
+    return [member["configuration"] for member in best.get("ensemble") or [best]]
 
 
 def _legend(trials: list[dict[str, Any]]) -> str:

@@ -232,7 +232,7 @@ class Session:
             self._log.keep(rejected)
 
     def _trials_end(self) -> float:
-        """Monotonic time at which trials must end, so that two finalists can be refitted and measured.
+        """Monotonic time at which trials must end, so that the finalists can be refitted and the answer measured.
 
         Without a model there is nothing to refit yet: the first one may take nearly all of the time.
         """
@@ -242,7 +242,7 @@ class Session:
         n_folds = len(self._context.splits)
         refits = [refit_seconds(trial, n_folds) for trial in finalists(self._log.trials)[: self._request.max_members]]
         compressing = (COMPRESSING_FACTOR * best.seconds + COMPRESSING_SECONDS) * (self._request.compress != "none")
-        together = compressing + max(2 * refit_seconds(best, n_folds), sum(refits) / self._request.workers)
+        together = compressing + max(*refits, sum(refits) / self._request.workers)
         reserve = CLOSING_SECONDS + 2 * MEASURE_SECONDS + min(together, 0.25 * self._request.time_limit)
         return self._deadline - min(reserve, 0.5 * self._request.time_limit)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @options.warm_start_option
 @options.store_options
 @click.option("--store-required", is_flag=True, help="Do not search without the store; else it goes on with a warning.")
-@click.option("--workers", type=click.IntRange(min=1), help="Trials side by side; default: one fewer than cores.")
+@click.option("--workers", type=click.IntRange(min=1), help="Trials side by side; default: one on each core.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; default: a new one under runs/.")
 @options.seed_option
 @click.option("--metric", help="What is optimised: roc_auc, log_loss, error_rate, balanced_error, rmse, mae, r2.")
@@ -55,19 +55,22 @@ def search(ctx: click.Context, /, **arguments: Any) -> None:
 
     The answer is a run folder with model.onnx (preprocessing inside), model.json, report.html and trials.csv.
     """
-    from metaml.data import load_task
+    from metaml.runners import WorkerPool
 
     as_json = arguments.pop("as_json")
     store = options.store_argument(arguments.pop("store_url"), arguments.pop("no_store"))
     started = process_start()
-    task = load_task(arguments.pop("task"), arguments["target"], type=arguments["task_type"])  # mistakes are told here
+    with WorkerPool(arguments.pop("workers")) as pool:  # they import while this process does
+        from metaml.data import load_task
 
-    from metaml.automl import search as run_search  # torch and SMAC take seconds
-    from metaml.cli.live import make_listener
+        task = load_task(arguments.pop("task"), arguments["target"], type=arguments["task_type"])  # tells of mistakes
 
-    listener = make_listener()
-    _end_gently(listener)
-    result = run_search(task, store=store, listener=listener, started=started, **arguments)
+        from metaml.automl import search as run_search  # torch and SMAC take seconds
+        from metaml.cli.live import make_listener
+
+        listener = make_listener()
+        _end_gently(listener)
+        result = run_search(task, store=store, listener=listener, started=started, workers=pool, **arguments)
     _print(result, as_json=as_json)
     ctx.exit(130 if result.was_interrupted else 0)
 

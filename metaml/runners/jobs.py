@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from hw_cost import LatencyTable
-from metaml.data import Split, Task
 from metaml.halving import RungErrors, Rungs
 from metaml.trial import Configuration, Curve, Status, Trial
+
+if TYPE_CHECKING:  # workers are started before anything that takes long to import
+    from hw_cost import LatencyTable
+    from metaml.data import Split, Task
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Started:
     """Says that a worker has its imports behind it and begins with a job: from here on the job's time counts."""
 
     number: int
+    pid: int
+    """The worker's process."""
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
-import sys
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -15,6 +15,7 @@ from typing import Self
 import psutil
 
 from metaml.runners.jobs import Assignment, Job, Outcome, Started
+from metaml.runners.nursery import Nursery
 from metaml.trial import Status
 
 GRACE_SECONDS = 2.0
@@ -23,43 +24,63 @@ START_SECONDS = 20.0
 """A worker that has not begun with its first job after this long is killed: a busy machine imports slowly."""
 TICK_SECONDS = 0.25
 """How often memory and time are looked at."""
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass
 class _Worker:
     """One process, its socket, and the job it is busy with."""
 
-    process: subprocess.Popen[bytes]
     connection: Connection
+    pid: int | None = None
+    """None until it begins with its first job: until then it may still import, which is not the job's time."""
     is_assigned: bool = False
     job: Job | None = None
     job_started: float = field(default=0.0)
-    is_up: bool = False
-    """Whether it has begun with a job before: until then it may still import, which is not the job's time."""
 
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.connection.close()
+    @property
+    def is_dead(self) -> bool:
+        """Whether the process of an idle worker has ended: it says nothing unless it has a job."""
+        return self.connection.poll()
+
+    def kill(self, nursery: Nursery) -> int | None:
+        """End the process, if it has not ended yet, and return its exit code."""
+        self.connection.close()  # one that still imports ends when it finds this
+        if self.pid is None:
+            return None
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        return nursery.wait(self.pid)
+
+
+def default_workers() -> int:
+    """Return how many trials run side by side: one for each core, as far as each has a GiB of memory."""
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(n_cores, _memory_for_workers() // 2**30))
+
+
+def _memory_for_workers() -> int:
+    """Half of the machine's memory, in bytes."""
+    return int(psutil.virtual_memory().total // 2)
 
 
 class WorkerPool:
     """Runs jobs side by side, each trial on one thread.
 
-    Workers start at once, so that their imports overlap with whatever the caller does before `assign`. They are plain
-    subprocesses, not forks: safe beside torch's threads, and the caller's main module is not run again.
+    Workers start at once, so that their imports overlap with whatever the caller does before `assign`. They are forks
+    of a `Nursery`, not of this process: safe beside torch's threads, and the caller's main module is not run again.
 
     Args:
-        n_workers: number of processes.
+        n_workers: number of processes; None for `default_workers`.
         memory_bytes: resident memory above which a worker's job ends as ``memout``; None for half of the machine's
             memory shared among the workers.
     """
 
-    def __init__(self, n_workers: int = 1, *, memory_bytes: int | None = None) -> None:
+    def __init__(self, n_workers: int | None = None, *, memory_bytes: int | None = None) -> None:
+        self.n_workers = n_workers or default_workers()
         self._assignment: Assignment | None = None
-        self._memory_bytes = memory_bytes or psutil.virtual_memory().total // 2 // n_workers
-        self._workers = [self._start() for _ in range(n_workers)]
+        self._memory_bytes = memory_bytes or _memory_for_workers() // self.n_workers
+        self._nursery = Nursery()
+        self._workers = self._start_all()
 
     def assign(self, assignment: Assignment) -> None:
         """Give all workers their task; once, before the first `submit`."""
@@ -86,7 +107,7 @@ class WorkerPool:
         position = next((i for i, worker in enumerate(self._workers) if worker.job is None), None)
         if position is None:
             raise RuntimeError("a job may be submitted only while a worker is idle, however: all are busy")
-        if self._workers[position].process.poll() is not None:
+        if self._workers[position].is_dead:
             self._replace(position)
         worker = self._workers[position]
         if not worker.is_assigned:
@@ -109,10 +130,22 @@ class WorkerPool:
             if worker.job is not None:
                 self._replace(position)
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """End all processes, none of which has a job, and start them anew afterwards: for a measurement's silence."""
+        self.close()
+        try:
+            yield
+        finally:
+            self._nursery = Nursery()
+            self._workers = self._start_all()
+
     def close(self) -> None:
         """End all processes."""
         for worker in self._workers:
-            worker.kill()
+            worker.kill(self._nursery)
+        self._workers = []
+        self._nursery.close()
 
     def __enter__(self) -> Self:
         return self
@@ -135,10 +168,9 @@ class WorkerPool:
         try:
             message: Started | Outcome = worker.connection.recv()
         except (EOFError, OSError):
-            code = worker.process.wait()
-            return self._end(position, "crashed", f"the worker process ended with code {code}")
+            return self._end(position, "crashed")
         if isinstance(message, Started):
-            worker.job_started, worker.is_up = time.monotonic(), True
+            worker.job_started, worker.pid = time.monotonic(), message.pid
             return None
         worker.job = None
         return message
@@ -149,41 +181,40 @@ class WorkerPool:
         if worker.job is None:
             return None
         elapsed = time.monotonic() - worker.job_started
-        allowed = worker.job.seconds + GRACE_SECONDS if worker.is_up else max(worker.job.seconds, START_SECONDS)
+        is_up = worker.pid is not None
+        allowed = worker.job.seconds + GRACE_SECONDS if is_up else max(worker.job.seconds, START_SECONDS)
         if elapsed > allowed:
+            if all(other.pid is None for other in self._workers):
+                self._nursery.close()  # it is what hangs
             text = f"killed after {elapsed:.1f} s, allowed were {worker.job.seconds:.1f} s"
             return self._end(position, "timeout", text)
-        used = _resident_bytes(worker.process.pid)
+        used = _resident_bytes(worker.pid) if worker.pid is not None else 0
         if used > self._memory_bytes:
             text = f"killed at {used / 2**30:.1f} GiB of memory, allowed were {self._memory_bytes / 2**30:.1f} GiB"
             return self._end(position, "memout", text)
         return None
 
-    def _end(self, position: int, status: Status, message: str) -> Outcome:
+    def _end(self, position: int, status: Status, message: str | None = None) -> Outcome:
         worker = self._workers[position]
         assert worker.job is not None
-        outcome = Outcome(worker.job.number, status, seconds=time.monotonic() - worker.job_started, message=message)
-        self._replace(position)
-        return outcome
+        seconds = time.monotonic() - worker.job_started
+        code = self._replace(position)
+        message = message or f"the worker process ended with code {code}"
+        return Outcome(worker.job.number, status, seconds=seconds, message=message)
 
-    def _replace(self, position: int) -> None:
-        self._workers[position].kill()
-        self._workers[position] = self._start()
+    def _start_all(self) -> list[_Worker]:
+        return [_Worker(self._nursery.start()) for _ in range(self.n_workers)]
 
-    def _start(self) -> _Worker:
-        ours, theirs = socket.socketpair()
-        environment = os.environ | dict.fromkeys(_THREAD_VARIABLES, "1") | {"PYTHONPATH": os.pathsep.join(sys.path)}
-        with theirs:
-            command = [sys.executable, "-m", "metaml.runners.worker", str(theirs.fileno())]
-            process = subprocess.Popen(
-                command,
-                pass_fds=[theirs.fileno()],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        return _Worker(process, Connection(ours.detach()))
+    def _replace(self, position: int) -> int | None:
+        """Start another worker in the place of one; return the exit code of the old one."""
+        code: int | None = self._workers[position].kill(self._nursery)
+        try:
+            self._workers[position] = _Worker(self._nursery.start())
+        except OSError:  # the nursery itself is gone, and with it all workers
+            self._nursery.close()
+            self._nursery = Nursery()
+            self._workers[position] = _Worker(self._nursery.start())
+        return code
 
 
 def _resident_bytes(pid: int) -> int:

@@ -45,7 +45,7 @@ def main(descriptor: int) -> None:
         evaluator = Evaluator(assignment.task, assignment.splits, metric_for(assignment.task.type, assignment.metric))
         while True:
             job: Job = connection.recv()
-            connection.send(Started(job.number))
+            connection.send(Started(job.number, os.getpid()))
             connection.send(run_job(evaluator, job))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+import psutil
 import pytest
 
 from metaml.data import make_splits, make_task
@@ -91,7 +92,7 @@ class TestWatchdog:
     def start(self, pool: WorkerPool) -> int:
         pool.assign(assignment())
         assert outcome_of(pool, job(0)).status == "ok"
-        return pool._workers[0].process.pid
+        return pool._workers[0].pid
 
     def test_killed_worker_is_a_crash(self):
         with WorkerPool(1) as pool:
@@ -114,7 +115,7 @@ class TestWatchdog:
 
     def test_imports_of_a_slow_machine_are_not_the_time_of_the_first_job(self):
         with WorkerPool(1) as pool:
-            pid = pool._workers[0].process.pid
+            pid = pool._nursery.pid
             os.kill(pid, signal.SIGSTOP)
             pool.assign(assignment())
             pool.submit(job(0, seconds=1.0))
@@ -131,7 +132,23 @@ class TestWatchdog:
             assert outcome.status == "memout"
 
     def test_no_worker_outlives_the_pool(self):
-        pool = WorkerPool(2)
-        processes = [worker.process for worker in pool._workers]
+        pool = WorkerPool(1)
+        processes = [psutil.Process(pid) for pid in (self.start(pool), pool._nursery.pid)]
         pool.close()
-        assert all(process.poll() is not None for process in processes)
+        pool.close()
+        assert not any(process.is_running() for process in processes)
+
+    def test_a_worker_of_its_own_nursery_starts_at_once(self):
+        with WorkerPool(1) as pool:
+            os.kill(self.start(pool), signal.SIGKILL)
+            assert pool._workers[0].connection.poll(5)
+            started = time.monotonic()
+            assert outcome_of(pool, job(1)).status == "ok"
+            assert time.monotonic() - started < 3
+
+    def test_killed_nursery_is_replaced(self):
+        with WorkerPool(1) as pool:
+            pid = self.start(pool)
+            os.kill(pool._nursery.pid, signal.SIGKILL)
+            psutil.Process(pid).wait(5)
+            assert outcome_of(pool, job(1)).status == "ok"
