@@ -118,12 +118,15 @@ def _executed(compiled: Any, operators: Mapping[str, str], times: Mapping[str, f
     graph, names, steps = OpGraph(), dict[str, str | Parameter](), []
     for node in compiled.get_runtime_model().get_ordered_ops():
         facts = {key: getattr(value, "value", value) for key, value in node.get_rt_info().items()}
-        name, layer, shape = node.get_friendly_name(), facts["layerType"], tuple(node.output(0).shape)
+        name, layer = node.get_friendly_name(), facts["layerType"]
+        if layer == "Output":  # some have no shape: they stand for outputs that nobody reads
+            continue
+        shape = tuple(node.output(0).shape)
         if layer == "Input":
             names[name] = graph.input(name, shape)
         elif layer == "Const":
             names[name] = Parameter(name, shape)
-        elif layer != "Output":
+        else:
             fused = [operators.get(original, "") for original in facts["originalLayersNames"].split(",")]
             activation = next((operator for operator in fused if operator in ACTIVATIONS and operator != layer), None)
             sources = [names[port.get_source_output().get_node().get_friendly_name()] for port in node.inputs()]
