@@ -6,7 +6,7 @@ import math
 import resource
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -141,7 +141,7 @@ class Evaluator:
         for i, fold in enumerate(folds):
             share = (seconds - (time.monotonic() - wall)) / (len(folds) - i)
             pauses = self._pauses(fold, rungs, reached) if rungs is not None and i == 0 else None
-            pipeline = self._fit_fold(fold, config, budget, seed, share, pauses)
+            pipeline = self._fit(self._thinned(fold, budget, seed), config, seed, share, pauses=pauses)
             prediction = pipeline.predict_features(fold.valid)
             score, constant = _scores(fold, prediction)
             scores.append(score)
@@ -193,9 +193,7 @@ class Evaluator:
         Raises:
             TimeoutError, DivergedError: see `metaml.training.fit_model`.
         """
-        rows = self.everything(config)
-        train = Rows(rows.train, rows.y_train)
-        return self._fit(rows.preprocessor, train, config, seed, seconds, epochs=epochs)
+        return self._fit(self.everything(config), config, seed, seconds, is_refit=True, epochs=epochs)
 
     def everything(self, config: Configuration) -> Fold:
         """Return all rows of the task, preprocessed as a configuration wants it: what a refit is trained on."""
@@ -224,44 +222,37 @@ class Evaluator:
             self.task.y[split.valid],
         )
 
-    def _fit_fold(
-        self,
-        fold: Fold,
-        config: Configuration,
-        budget: float,
-        seed: int,
-        seconds: float,
-        pauses: Pauses | None,
-    ) -> Pipeline:
-        train, y = fold.train, fold.y_train
-        if budget < 1:
-            chosen = subsample(np.arange(len(y)), y, self.task.type, budget, seed)
-            train, y = train.rows(chosen), y[chosen]
-        validation = Rows(fold.valid, fold.y_valid)
-        rows = Rows(train, y)
-        return self._fit(fold.preprocessor, rows, config, seed, seconds, validation=validation, pauses=pauses)
+    def _thinned(self, fold: Fold, budget: float, seed: int) -> Fold:
+        """Return a fold with a share of its training rows."""
+        if budget >= 1:
+            return fold
+        y = fold.y_train
+        chosen = subsample(np.arange(len(y)), y, self.task.type, budget, seed)
+        return replace(fold, train=fold.train.rows(chosen), y_train=y[chosen])
 
     def _fit(
         self,
-        preprocessor: Preprocessor,
-        train: Rows,
+        fold: Fold,
         config: Configuration,
         seed: int,
         seconds: float,
         *,
-        validation: Rows | None = None,
+        is_refit: bool = False,
         epochs: int | None = None,
         pauses: Pauses | None = None,
     ) -> Pipeline:
-        shape = preprocessor.shape(self.task.n_outputs, is_regression=self.task.type == "regression")
-        center, scale = _target_scale(self.task, train.y)
+        """Fit on a fold's training rows; all but a refit stop early by its validation rows."""
+        shape = fold.preprocessor.shape(self.task.n_outputs, is_regression=self.task.type == "regression")
+        train = Rows(fold.train, fold.y_train)
+        validation = None if is_refit else Rows(fold.valid, fold.y_valid)
+        center, scale = _target_scale(self.task, fold.y_train)
         if shape.is_regression:
             train = train.standardised(center, scale)
             validation = None if validation is None else validation.standardised(center, scale)
         model = fit_model(
             config, shape, train, seed=seed, seconds=seconds, validation=validation, epochs=epochs, pauses=pauses
         )
-        return Pipeline(preprocessor, model, center, scale)
+        return Pipeline(fold.preprocessor, model, center, scale)
 
 
 def _target_scale(task: Task, y: np.ndarray) -> tuple[float, float]:
