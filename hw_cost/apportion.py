@@ -17,6 +17,7 @@ from scipy.optimize import nnls
 from hw_cost.bench import Measurement
 from hw_cost.kernels import Kernel, work_of
 from hw_cost.quantities import QUANTITIES
+from hw_cost.table_checks import of_another_unit
 from hw_cost.table_format import Row
 
 STIFFNESS = 0.01
@@ -25,6 +26,8 @@ LEAST_US = 0.01
 LEAST_START, FASTEST_BYTES = 0.1, 2e5
 """A kernel takes at least this share of the starting cost that serves all, and a microsecond for so many bytes (a fast
 cache): a regression that is free to do so gives some operators nothing."""
+VIEWS = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"}
+"""Operators that only give data another shape: a regression would blame them for what stands beside them."""
 MOST_ROWS = 40
 """Kernels of an operator that are kept, beside those of the greatest quantities."""
 
@@ -43,7 +46,10 @@ def apportion(measured: Measured) -> tuple[Row, ...]:
         for kernel, latency in zip(kernels, predicted, strict=True):
             latencies[kernel] = float(latency)
             figures[kernel].append(figure)
-    return tuple(_row(kernel, latencies[kernel], figures[kernel]) for kernel in _kept(latencies))
+    rows = [_row(kernel, latencies[kernel], figures[kernel]) for kernel in _kept(latencies)]
+    while (stranger := of_another_unit(rows)) is not None:
+        del rows[stranger]  # too few networks have it, and no table with such a row would be read
+    return tuple(rows)
 
 
 def _kept(latencies: Mapping[Kernel, float]) -> list[Kernel]:
@@ -52,7 +58,7 @@ def _kept(latencies: Mapping[Kernel, float]) -> list[Kernel]:
         by_operator[kernel.op].append(kernel)
     kept: list[Kernel] = []
     for kernels in by_operator.values():
-        quantities = np.array([QUANTITIES[kernel.kind](kernel.sizes) for kernel in kernels], dtype=float)
+        quantities = np.array([_quantities(kernel) for kernel in kernels], dtype=float)
         evenly = np.linspace(0, len(kernels) - 1, MOST_ROWS).round().astype(int)
         chosen = {*evenly.tolist(), *quantities.argmax(axis=0).tolist()}
         kept += [kernels[position] for position in sorted(chosen)]
@@ -72,20 +78,29 @@ def _predicted(measured: Measured) -> list[np.ndarray]:
     design = np.zeros((len(measured), sum(part.stop - part.start for part in columns.values())))
     for row, (kernels, _) in zip(design, measured, strict=True):
         for kernel in kernels:
-            row[columns[kernel.op]] += QUANTITIES[kernel.kind](kernel.sizes)
+            row[columns[kernel.op]] += _quantities(kernel)
     starts = np.array([part.start for part in columns.values()])
     common = _common_start(measured, times)
     floors = [np.array([_floor(kernel, common) for kernel in kernels]) for kernels, _ in measured]
     least = np.array([floor.sum() for floor in floors])
     weights = _solve(design, np.maximum(times - least, 0.1 * times) / times, times, starts, common)
     return [
-        floor + np.array([weights[columns[kernel.op]] @ QUANTITIES[kernel.kind](kernel.sizes) for kernel in kernels])
+        floor + np.array([weights[columns[kernel.op]] @ _quantities(kernel) for kernel in kernels])
         for floor, (kernels, _) in zip(floors, measured, strict=True)
     ]
 
 
+def _quantities(kernel: Kernel) -> np.ndarray:
+    """Return what the kernel's latency is a sum of: for a view, which moves nothing, the starting cost alone."""
+    quantities = np.array(QUANTITIES[kernel.kind](kernel.sizes), dtype=float)
+    if kernel.op in VIEWS:
+        quantities[1:] = 0.0
+    return quantities
+
+
 def _floor(kernel: Kernel, common: float) -> float:
-    moved = kernel.sizes["bytes"] if kernel.kind in {"elementwise", "copy", "concat"} else 0
+    moves = kernel.kind in {"elementwise", "copy", "concat"} and kernel.op not in VIEWS
+    moved = kernel.sizes["bytes"] if moves else 0
     return LEAST_START * common + moved / FASTEST_BYTES
 
 
@@ -95,7 +110,7 @@ def _columns(measured: Measured) -> dict[str, slice]:
     end = 0
     for kernel in (kernel for kernels, _ in measured for kernel in kernels):
         if kernel.op not in columns:
-            width = len(QUANTITIES[kernel.kind](kernel.sizes))
+            width = len(_quantities(kernel))
             columns[kernel.op] = slice(end, end + width)
             end += width
     return columns

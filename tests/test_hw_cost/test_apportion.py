@@ -51,3 +51,17 @@ def test_every_kernel_takes_some_time_and_keeps_its_interval(measured):
     rows = apportion(measured)
     assert {row.kernel.op for row in rows} == {kernel.op for kernels, _ in measured for kernel in kernels}
     assert all(0 < row.low_us <= row.latency_us <= row.high_us for row in rows)
+
+
+def test_a_view_is_not_blamed_for_what_stands_beside_it():
+    views = [Kernel("Flatten", {"bytes": 4 * n, "spans": 1, "inner": 0}) for n in range(1000, 100_000, 1000)]
+    rows = apportion([([view], figure(1.0 + view.sizes["bytes"] / 500)) for view in views])
+    assert len({row.latency_us for row in rows}) == 1
+
+
+def test_a_table_of_apportioned_rows_can_be_read_back(tmp_path):
+    kernels = [Kernel("Relu", {"bytes": 4 * n, "spans": 1, "inner": 0}) for n in range(10_000, 10_100)]
+    strange = Kernel("Relu", {"bytes": 40_200, "spans": 50, "inner": 1})
+    told = [([kernel], figure(1.0)) for kernel in kernels] + [([strange], figure(1e5))]
+    LatencyTable(Device.here(), apportion(told)).save(tmp_path / "table.json")
+    assert LatencyTable.load(tmp_path / "table.json").rows
