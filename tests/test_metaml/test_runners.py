@@ -146,6 +146,13 @@ class TestWatchdog:
             assert outcome_of(pool, job(1)).status == "ok"
             assert time.monotonic() - started < 3
 
+    def test_nothing_runs_while_the_pool_is_away(self):
+        with WorkerPool(1) as pool:
+            processes = [psutil.Process(pid) for pid in (self.start(pool), pool._nursery.pid)]
+            with pool.away():
+                assert not any(process.is_running() for process in processes)
+            assert outcome_of(pool, job(1)).status == "ok"
+
     def test_killed_nursery_is_replaced(self):
         with WorkerPool(1) as pool:
             pid = self.start(pool)
