@@ -224,7 +224,7 @@ def _curves(summary: dict[str, Any]) -> str:
         title = escape(f"trial {t['number']} · {t['source']} · {t['configuration']['family']}")
         marks.append(
             f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{2.5 if chosen else 1}" '
-            f'stroke-opacity="{1 if chosen else 0.3}"><title>{title}</title></polyline>'
+            f'stroke-opacity="{1 if chosen else 0.45}"><title>{title}</title></polyline>'
         )
     return f"<h2>Learning curves of the networks</h2>{plot.svg(marks)}"
 
