@@ -401,11 +401,12 @@ class _Run:
             "trained_on": "all rows" if model.is_refit else "the training rows of the first split",
         }
         seconds = time.monotonic() - self._started
+        trials = sorted(log.trials, key=lambda trial: trial.number)  # those side by side end in another order
         summary: dict[str, Any] = {
             "run": str(self._folder.path),
             "task": describe_task(self._task, context),
             "best": best,
-            "trials": [describe_trial(t) for t in log.trials],
+            "trials": [describe_trial(t) for t in trials],
             "pareto": [describe_trial(t) for t in pareto(log.trials)],
             "seconds": round(seconds, 3),
             "overhead_seconds": round(seconds - session.busy_seconds, 3),
@@ -422,7 +423,7 @@ class _Run:
             "versions": {name: version(name) for name in ("metaml", "torch", "onnx", "onnxruntime")},
         }
         write_json(self._folder.path / "model.json", finite(model_description))
-        write_trials(log.trials, self._folder.path / "trials.csv")
+        write_trials(trials, self._folder.path / "trials.csv")
         write_report(summary, self._folder.report)
         self._folder.result = summary
         return SearchResult(self._folder.path, summary)

@@ -15,7 +15,7 @@ from metaml.models import NetworkShape, TorchFamily
 from metaml.models.torch_family import Batch, prepare
 from metaml.training.averaging import ExponentialAverage
 from metaml.training.checkpoint import Checkpoint, part, prefixed
-from metaml.training.deadline import Foresight
+from metaml.training.deadline import Foresight, TooLongError
 from metaml.training.dropout import hasten
 from metaml.training.losses import prediction_of, training_loss, validation_loss
 from metaml.training.model import DivergedError, Rows
@@ -25,6 +25,8 @@ from metaml.training.schedules import SCHEDULES
 from metaml.training.stopping import BestEpoch
 from metaml.trial import Configuration
 
+NEARLY_DONE = 0.7
+"""A training that has got so far when its time is up ends there, as if it had been stopped early."""
 MIN_STEPS_PER_EPOCH = 10
 """Batches are made smaller on small tables, so that an epoch has this many steps."""
 CURVE_POINTS = 8
@@ -69,6 +71,7 @@ class Training:
         self.n_steps = math.ceil(n / self._batch_size) * self.n_epochs
         self._set_up()
         self.epoch = self.step = 0
+        self._is_cut = False
         self.curve: list[tuple[int, float]] = []
         """(epochs so far, validation loss)."""
 
@@ -90,11 +93,13 @@ class Training:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left to do: all epochs are done, or the best one is long past."""
-        return self.epoch >= self.n_epochs or (self._best is not None and self._best.is_past(self.epoch))
+        """Whether nothing is left to do: all epochs are done, or nearly all in the time, or the best is long past."""
+        return (
+            self._is_cut or self.epoch >= self.n_epochs or (self._best is not None and self._best.is_past(self.epoch))
+        )
 
     def run(self, until: int, *, seconds: float, goal: int | None = None) -> None:
-        """Train until so many epochs are done in all.
+        """Train until so many epochs are done in all; nearly so many where the time is up before.
 
         Args:
             until: number of epochs.
@@ -109,8 +114,14 @@ class Training:
         last_step = (until if goal is None else goal) * self.n_steps // self.n_epochs
         with self._random_state():
             while self.epoch < until and not self.is_over:
-                self._run_epoch(watch, last_step)
-                self._look()
+                try:
+                    self._run_epoch(watch, last_step)
+                except TooLongError:
+                    if self.epoch < max(1, NEARLY_DONE * last_step * self.n_epochs / self.n_steps):
+                        raise
+                    self._is_cut = True
+                else:
+                    self._look()
 
     def result(self) -> tuple[nn.Module, int]:
         """Return the network with the weights that count, and the number of epochs after which they were taken."""

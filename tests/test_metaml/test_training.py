@@ -21,6 +21,7 @@ from metaml.preprocessing import TableFeatures
 from metaml.space import SPACES
 from metaml.training import DivergedError, Pauses, Rows, fit_model
 from metaml.training.averaging import ExponentialAverage
+from metaml.training.deadline import Foresight, TooLongError
 from metaml.training.dropout import Dropout, hasten
 from metaml.training.losses import prediction_of, training_loss, validation_loss
 from metaml.training.optimisers import MOMENTUM, OPTIMISERS, Stepper
@@ -142,6 +143,24 @@ class TestDeadlineAndDivergence:
         with pytest.raises(TimeoutError, match="training would take about"):
             fit_model(configuration(epochs=1_000_000), SHAPE, table(), seed=0, seconds=4)
         assert time.monotonic() - started < 3
+
+    @pytest.mark.parametrize(("share", "is_kept"), [(0.5, False), (0.85, True)])
+    def test_a_training_that_is_nearly_done_when_its_time_is_up_ends_there(self, monkeypatch, share, is_kept):
+        def check(_, step: int, n_steps: int) -> None:
+            if step > share * n_steps:
+                raise TooLongError(1.0, 1.0)
+
+        monkeypatch.setattr(Foresight, "check", check)
+        fit = partial(fit_model, configuration(epochs=20), SHAPE, table(), seed=0, seconds=60.0, validation=table(40))
+        if not is_kept:
+            with pytest.raises(TimeoutError):
+                fit()
+            return
+        model = fit()
+        assert model.epochs == 17
+        monkeypatch.undo()
+        again = fit_model(configuration(epochs=20), SHAPE, table(), seed=0, seconds=60.0, epochs=model.epochs)
+        assert again.epochs == 17
 
 
 class TestSchedules:
