@@ -19,6 +19,7 @@ FIRST_LENGTH, LENGTH_SPREAD = 4.0, 1.5
 FIRST_NOISE = 0.1
 """Variance of the noise relative to that of the values, where the search begins."""
 LEAST_NOISE = 1e-4
+LEAST_SCALE = 1e-6
 ROUNDS = 60
 
 
@@ -44,7 +45,8 @@ class Residual:
         - features: ``(n, d)``, values: ``(n,)``
         """
         centers = features.mean(axis=0)
-        scales = np.maximum(features.std(axis=0), 1e-9)
+        scales = features.std(axis=0)
+        scales[scales < LEAST_SCALE] = 1.0  # a feature that never varied tells nothing, and another value of it little
         standard, unit = (features - centers) / scales, max(float(np.sqrt(np.mean(np.square(values)))), 1e-9)
         start = np.array([math.log(FIRST_LENGTH)] * features.shape[1] + [0.0, math.log(FIRST_NOISE)])
         bounds = [(-3.0, 6.0)] * features.shape[1] + [(-7.0, 7.0), (math.log(LEAST_NOISE), 1.0)]

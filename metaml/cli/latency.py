@@ -54,7 +54,7 @@ def build(out: Path | None, time_limit: float | None, quick: bool, seed: int, as
 
     A build that was stopped goes on where it was. Keep the machine quiet: a measurement that is too noisy is refused.
     """
-    from hw_cost import TooNoisy, build_table
+    from hw_cost import LatencyTable, TableError, TooNoisy, build_table
     from metaml.latency import device_here, latency_cache
 
     device = device_here(**settings)
@@ -70,6 +70,10 @@ def build(out: Path | None, time_limit: float | None, quick: bool, seed: int, as
     except TooNoisy as error:
         raise SearchError(f"{error} What was measured is kept: run the same command again.") from error
     table.save(path)
+    try:
+        LatencyTable.load(path)
+    except TableError as error:
+        raise SearchError(f"The table cannot be read back: {error} The measurements are in {unfinished}.") from error
     unfinished.unlink(missing_ok=True)
     answer = {"table": str(path), "device": device.to_json(), "kernels": len(table.rows), **(table.certificate or {})}
     if as_json:

@@ -51,6 +51,14 @@ def test_far_from_all_points_nothing_is_claimed():
     assert np.abs(residual.predict(np.full((1, 3), 1e4))).max() < 1e-6
 
 
+def test_a_feature_that_never_varied_has_a_length_and_does_no_harm():
+    x = np.random.default_rng(0).uniform(-2, 2, size=(40, 1))
+    fitted = Residual.fit(np.hstack([x, np.zeros_like(x)]), 0.3 * np.sin(x[:, 0]))
+    assert (fitted.lengths > 1e-3).all()
+    same, other = fitted.predict(np.array([[1.0, 0.0], [1.0, 0.1]]))
+    assert same == pytest.approx(other, rel=0.05) and same == pytest.approx(0.3 * float(np.sin(1.0)), abs=0.02)
+
+
 def test_a_kernel_that_is_no_sum_gets_a_residual_and_a_sum_gets_none():
     random = np.random.default_rng(3)
     sizes = [
