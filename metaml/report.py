@@ -208,18 +208,19 @@ def _convergence(trials: list[dict[str, Any]]) -> str:
 
 def _curves(summary: dict[str, Any]) -> str:
     """Validation losses over the epochs: those of the answer's networks strong, all others faint."""
-    curves = [t for t in summary["trials"] if len(t.get("curve") or []) > 1]
+    told = [(t, [point for point in t.get("curve") or [] if point[1] is not None]) for t in summary["trials"]]
+    curves = [(t, curve) for t, curve in told if len(curve) > 1]
     if not curves:
         return ""
-    losses = sorted(loss for t in curves for _, loss in t["curve"] if loss is not None)
-    epochs = [epoch for t in curves for epoch, _ in t["curve"]]
+    losses = sorted(loss for _, curve in curves for _, loss in curve)
+    epochs = [epoch for _, curve in curves for epoch, _ in curve]
     top = losses[int(0.95 * (len(losses) - 1))]  # first epochs and diverging trials would leave no room for the others
     plot = _Axes((min(epochs), max(epochs)), _padded([losses[0], top]), logarithmic=min(epochs) > 0)
     answer = _answer(summary["best"])
     marks = [plot.frame("epochs", "validation loss")]
-    for t in sorted(curves, key=lambda t: t["configuration"] in answer):
+    for t, curve in sorted(curves, key=lambda told: told[0]["configuration"] in answer):
         chosen = t["configuration"] in answer
-        points = " ".join(f"{plot.x(e)},{plot.y(min(loss, top))}" for e, loss in t["curve"] if loss is not None)
+        points = " ".join(f"{plot.x(epoch)},{plot.y(min(loss, top))}" for epoch, loss in curve)
         colour = SOURCE_COLOURS.get(t["source"], "#888")
         title = escape(f"trial {t['number']} · {t['source']} · {t['configuration']['family']}")
         marks.append(

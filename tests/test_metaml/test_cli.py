@@ -149,6 +149,7 @@ def test_report_escapes_what_comes_from_the_data(tmp_path):
     configuration = {"space": "s", "family": nasty}
     trial = {"number": 0, "configuration": configuration, "source": nasty, "status": "ok", "error": 0.5, "seconds": 1.0}
     trial |= {"latency_ms": 0.1, "metrics": {nasty: 0.5}, "message": nasty}
+    trial |= {"curve": [[1, None], [2, 0.5], [3, 0.4]]}
     best = {"configuration": configuration, "metrics": {nasty: 0.5}, "error": 0.5, "latency_ms": latency}
     task = {
         "name": nasty,
@@ -164,3 +165,7 @@ def test_report_escapes_what_comes_from_the_data(tmp_path):
     assert "<script" not in page
     assert "http://" not in page
     assert "https://" not in page
+    assert "Learning curves" in page
+    no_curve = [trial | {"curve": [[1, None], [2, None]]}]
+    write_report(summary | {"seconds": 1.0, "notes": [], "trials": no_curve}, tmp_path / "report.html")
+    assert "Learning curves" not in (tmp_path / "report.html").read_text()
