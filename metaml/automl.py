@@ -316,7 +316,14 @@ class _Run:
             request.max_members,
             request.workers,
         )
-        refitter = Refitter(self._pool, self._folder, seed=request.seed)
+        is_plain = request.compress == "none"  # what is made smaller is trained anew, as in its trial
+        refitter = Refitter(
+            self._pool,
+            self._folder,
+            seed=request.seed,
+            n_folds=len(context.splits),
+            longest=time.monotonic() - self._started if is_plain else 0.0,
+        )
         return Finisher(refitter, self._bench(context), membership if request.max_members > 1 else None)
 
     def _bench(self, context: Context) -> Workbench:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,20 +13,32 @@ import numpy as np
 from metaml.data import RawInputs
 from metaml.export import parity_rows
 from metaml.merge import run_model
+from metaml.models import FAMILIES
 from metaml.predictions import read_predictions
 from metaml.run_folder import RunFolder
 from metaml.runners import Job, Outcome, WorkerPool
-from metaml.trial import Trial
+from metaml.trial import Configuration, Trial
 
 REFIT_FACTOR = 1.4
 """A fit on all rows takes so much longer than one on the training rows of a fold, which are three quarters or more."""
 EXPORT_SECONDS = 0.2
 """Time to write and check a model's file."""
+MOST_LENGTHENED = 10.0
+"""A configuration is not trained for more than this many times the epochs of its trial."""
 
 
 def refit_seconds(trial: Trial, n_folds: int) -> float:
     """Foresee how long a trial's configuration trains on all rows, from how long the trial took."""
     return REFIT_FACTOR * trial.seconds / n_folds / trial.budget + EXPORT_SECONDS
+
+
+def pays_longer(trial: Trial) -> bool:
+    """Whether a trial's configuration is better trained for longer than in its trial."""
+    return _lengthened(trial, 2.0) is not None
+
+
+def _lengthened(trial: Trial, share: float) -> Configuration | None:
+    return FAMILIES[trial.configuration["family"]].lengthened(trial.configuration, min(share, MOST_LENGTHENED))
 
 
 @dataclass(frozen=True)
@@ -60,13 +73,18 @@ class Refitter:
         pool: idle workers.
         folder: where the files go.
         seed: of the fits.
+        n_folds: on which the trials were evaluated.
+        longest: seconds that may be spent on training for longer than in the trials, where `pays_longer`.
     """
 
-    def __init__(self, pool: WorkerPool, folder: RunFolder, *, seed: int) -> None:
+    def __init__(
+        self, pool: WorkerPool, folder: RunFolder, *, seed: int, n_folds: int = 1, longest: float = 0.0
+    ) -> None:
         self._pool, self._folder, self._seed = pool, folder, seed
+        self._n_folds, self._longest = n_folds, longest
         self._done: dict[int, Path | None] = {}
         self.notes: list[str] = []
-        """Which trials could not be trained again, and why."""
+        """Which trials could not be trained again, and why; which were trained for longer."""
 
     def get(self, trials: Sequence[Trial], seconds: float) -> list[Part]:
         """Return the models of trials, those trained on all rows where that works in time.
@@ -88,12 +106,17 @@ class Refitter:
         return parts
 
     def _train(self, trials: list[Trial], deadline: float) -> None:
+        if not trials:
+            return
         waiting = list(trials)
-        running: dict[int, Path] = {}
+        running: dict[int, Trial] = {}
+        rounds = math.ceil(len(trials) / self._pool.n_workers)
+        each = min(self._longest, deadline - time.monotonic()) / rounds
         while waiting or running:
             while waiting and self._pool.n_idle and deadline > time.monotonic():
                 trial = waiting.pop(0)
-                running[trial.number] = self._start(trial, deadline - time.monotonic())
+                running[trial.number] = trial
+                self._start(trial, deadline - time.monotonic(), each)
             outcomes = self._pool.wait(max(0.0, deadline - time.monotonic())) if running else []
             for outcome in outcomes:
                 self._keep(outcome, running.pop(outcome.number))
@@ -104,27 +127,36 @@ class Refitter:
         for number in [*running, *(trial.number for trial in waiting)]:
             self._fail(number, "out of time")
 
-    def _start(self, trial: Trial, seconds: float) -> Path:
-        path = self._folder.candidates / f"{trial.number:05d}-refit.onnx"
+    def _start(self, trial: Trial, seconds: float, longer: float) -> None:
+        """Start a refit: a longer one than the trial where there are so many seconds for it and it pays."""
+        path = self._path(trial.number)
+        lengthened = _lengthened(trial, longer / refit_seconds(trial, self._n_folds))
         job = Job(
             trial.number,
             "refit",
-            trial.configuration,
-            seconds,
+            lengthened or trial.configuration,
+            min(seconds, longer) if lengthened else seconds,
             seed=self._seed,
             export_to=path,
             predictions_to=path.with_suffix(".npz"),
-            epochs=trial.epochs,
+            epochs=None if lengthened else trial.epochs,
         )
         self._pool.submit(job)
-        return path
 
-    def _keep(self, outcome: Outcome, path: Path) -> None:
-        if outcome.status == "ok":
-            self._done[outcome.number] = path
-        else:
+    def _path(self, number: int) -> Path:
+        return self._folder.candidates / f"{number:05d}-refit.onnx"
+
+    def _keep(self, outcome: Outcome, trial: Trial) -> None:
+        if outcome.status != "ok":
             reason = outcome.message.strip()
             self._fail(outcome.number, reason.splitlines()[-1] if reason else outcome.status)
+            return
+        self._done[outcome.number] = self._path(outcome.number)
+        if trial.epochs and outcome.epochs and outcome.epochs > trial.epochs:
+            self.notes.append(
+                f"trial {trial.number} was trained for {outcome.epochs} epochs on all rows; "
+                f"its validation metrics are those of {trial.epochs} epochs"
+            )
 
     def _fail(self, number: int, why: str) -> None:
         self._done[number] = None

@@ -121,6 +121,10 @@ class Family(ABC):
         """
         return None
 
+    def lengthened(self, config: Mapping[str, Any], share: float) -> dict[str, Any] | None:
+        """Return a configuration that is trained so many times as long, where that is known to pay; None elsewhere."""
+        return None
+
     def graph(self, config: Mapping[str, Any], shape: NetworkShape) -> OpGraph:
         """Return the model alone as a graph, from preprocessed features to scores."""
         graph = OpGraph()

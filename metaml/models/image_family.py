@@ -69,6 +69,11 @@ class ImageFamily(TorchFamily):
         epochs = int((1 - SPARE) * share * config["epochs"])
         return {**config, "epochs": epochs} if LEAST_EPOCHS <= epochs < config["epochs"] else None
 
+    def lengthened(self, config: Mapping[str, Any], share: float) -> dict[str, Any] | None:
+        """Return the same with more epochs: augmented images are never the same twice."""
+        epochs = int(share * config["epochs"])
+        return {**config, "epochs": epochs} if epochs > config["epochs"] else None
+
     def tensors(self, module: nn.Module) -> Tensors:
         """Return the arrays of the operations."""
         assert isinstance(module, ImageNetwork)

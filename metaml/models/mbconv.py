@@ -97,12 +97,12 @@ class MBConv(ImageFamily):
         space = ConfigurationSpace()
         space.add(
             CategoricalHyperparameter("block", ["depthwise", "fused", "fused_first", "grouped"], default_value="fused"),
-            OrdinalHyperparameter("expansion", [1, 2, 3, 4, 6], default_value=2),
+            OrdinalHyperparameter("expansion", [1, 2, 3, 4, 6], default_value=1),
             OrdinalHyperparameter("kernel", [3, 5], default_value=3),
             CategoricalHyperparameter("attention", ["none", "squeeze_excite"], default_value="none"),
             OrdinalHyperparameter("width", [8, 16, 24, 32, 48], default_value=32),
-            OrdinalHyperparameter("growth", [1.5, 2.0], default_value=2.0),
-            Integer("n_stages", (2, 4), default=3),
+            OrdinalHyperparameter("growth", [1.5, 2.0], default_value=1.5),
+            Integer("n_stages", (2, 4), default=4),
             Integer("depth", (1, 3), default=1),
             OrdinalHyperparameter("resolution", [0.5, 0.75, 1.0], default_value=1.0),
             OrdinalHyperparameter("stem_stride", [1, 2], default_value=2),

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -66,21 +67,21 @@ def run_job(evaluator: Evaluator, job: Job) -> Outcome:
     return Outcome(job.number, status, error, seconds=seconds, message=message, reached=reached)  # type: ignore[arg-type]
 
 
-def _evaluate(evaluator: Evaluator, job: Job) -> Outcome:
-    """Evaluate a configuration; or a shorter one in its place, when it is seen that it would take too long."""
+def _in_time(do: Callable[[Evaluator, Job], Outcome], evaluator: Evaluator, job: Job) -> Outcome:
+    """Do a job; or that of a shorter training in its place, when it is seen that it would take too long."""
     started = time.monotonic()
     try:
-        return _evaluate_once(evaluator, job)
+        return do(evaluator, job)
     except TooLongError as late:
         shorter = FAMILIES[job.configuration["family"]].shortened(job.configuration, late.share)
         if shorter is None:
             raise
     spent = time.monotonic() - started
-    outcome = _evaluate_once(evaluator, replace(job, configuration=shorter, seconds=job.seconds - spent))
+    outcome = do(evaluator, replace(job, configuration=shorter, epochs=None, seconds=job.seconds - spent))
     return replace(outcome, configuration=shorter, seconds=outcome.seconds + spent)
 
 
-def _evaluate_once(evaluator: Evaluator, job: Job) -> Outcome:
+def _evaluate(evaluator: Evaluator, job: Job) -> Outcome:
     result = evaluator.evaluate(
         job.configuration,
         budget=job.budget,
@@ -116,7 +117,7 @@ def _refit(evaluator: Evaluator, job: Job) -> Outcome:
     _export(evaluator, pipeline, job.export_to)
     if job.predictions_to is not None:
         write_predictions(job.predictions_to, [pipeline.predict(parity_rows(evaluator.task.inputs))])
-    return Outcome(job.number, "ok", seconds=time.monotonic() - started)
+    return Outcome(job.number, "ok", seconds=time.monotonic() - started, epochs=pipeline.model.epochs)
 
 
 def _compress(evaluator: Evaluator, job: Job) -> Outcome:
@@ -143,8 +144,8 @@ def _compress(evaluator: Evaluator, job: Job) -> Outcome:
 
 
 _WORK: dict[str, Callable[[Evaluator, Job], Outcome]] = {
-    "evaluate": _evaluate,
-    "refit": _refit,
+    "evaluate": partial(_in_time, _evaluate),
+    "refit": partial(_in_time, _refit),
     "compress": _compress,
 }
 """Kind of job -> what does it."""

@@ -176,6 +176,12 @@ class TestShortened:
         assert SPACE.is_legal(family.shortened(config, 0.1))
         assert family.shortened(config, 0.05) is None  # fewer epochs than the space has
 
+    def test_longer_trainings_have_more_epochs_than_the_space(self):
+        family, config = FAMILIES["cell"], SPACE.default("cell") | {"epochs": 100}
+        assert family.lengthened(config, 4.5) == config | {"epochs": 450}
+        assert family.lengthened(config, 1.0) is None
+        assert FAMILIES["resnet"].lengthened({"epochs": 100}, 4.5) is None
+
     def test_a_training_that_would_take_too_long_is_done_in_a_shorter_form(self, monkeypatch):
         def check(self: Foresight, step: int, n_steps: int) -> None:
             if n_steps > 100:  # of 10 steps for each epoch

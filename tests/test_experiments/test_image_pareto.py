@@ -17,8 +17,8 @@ def test_networks_are_trained_and_judged_by_images_that_nothing_has_seen(tmp_pat
     found = SPACES["image"].safe() | {"epochs": 1}
     fixed = {"family": "ResNet-8", **dict(FIXED_NETWORKS["ResNet-8"].space().get_default_configuration())}
     networks = [
-        train(Order("trial 0", data, found, str(tmp_path / "a.onnx"))),
-        train(Order("ResNet-8", data, fixed, str(tmp_path / "b.onnx"), cpu_seconds=0.01)),
+        train(Order("trial 0", data, found, str(tmp_path / "a.onnx"), True, 0.01)),
+        train(Order("ResNet-8", data, fixed, str(tmp_path / "b.onnx"), False, 0.01)),
     ]
     assert [(network.found, network.epochs) for network in networks] == [(True, 1), (False, 1)]
     assert all(0 <= network.accuracy <= 1 for network in networks)

@@ -42,6 +42,13 @@ def test_it_learns_and_keeps_the_limit(finished):
     assert (finished.folder / "report.html").read_text().count("1,000 images") == 1
 
 
+def test_the_answer_is_trained_for_longer_than_its_trial(finished):
+    (note,) = (note for note in finished.summary["notes"] if "epochs on all rows" in note)
+    (trial,) = finished.summary["trials"]
+    longer = int(note.split("trained for ")[1].split()[0])
+    assert trial["configuration"]["epochs"] < longer
+
+
 def test_the_model_takes_raw_pixels_and_needs_only_onnxruntime(finished):
     images, _ = striped_images(5, side=8, channels=1)
     session = ort.InferenceSession(finished.model_path)
