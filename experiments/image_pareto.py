@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
@@ -195,11 +195,13 @@ def delivered(result: SearchResult, test: ImageTask) -> Network:
     )
 
 
-def _measure(paths: list[str], test: ImageTask) -> list[Measurement]:
-    return measure_latency(paths, time_limit_s=2.0 * len(paths), feeds={"pixels": test.images}, bound_when_noisy=True)
+def _measure(paths: Sequence[str], test: ImageTask) -> list[Measurement]:
+    return measure_latency(
+        [*paths], time_limit_s=2.0 * len(paths), feeds={"pixels": test.images}, bound_when_noisy=True
+    )
 
 
-def verdicts(networks: list[Network]) -> dict[str, str]:
+def verdicts(networks: Sequence[Network]) -> dict[str, str]:
     """Say of each fixed network which found one is at least as accurate and as fast, and better in one of both."""
     said = {}
     for fixed in (network for network in networks if not network.found):

@@ -13,10 +13,9 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from hw_cost.bench import Call
 from hw_cost.runtimes import Feeds, OnnxRuntime, OpenModel
+from hw_cost.runtimes.feeds import MOST_BATCHES
 
 REFERENCE_WIDTH = 96
-N_BATCHES = 128
-"""Different batches that a measurement cycles through: one row over and over would teach the branch predictor."""
 
 
 def caller(model: OpenModel, rows: Feeds, batch: int) -> Call:
@@ -27,7 +26,7 @@ def caller(model: OpenModel, rows: Feeds, batch: int) -> Call:
     if batch < 1:
         raise ValueError(f"batch must be at least 1, got {batch}")
     n_rows = min(len(values) for values in rows.values())
-    n_batches = int(np.clip(n_rows // batch, 1, N_BATCHES))
+    n_batches = int(np.clip(n_rows // batch, 1, MOST_BATCHES))
     picks = [np.arange(k * batch, (k + 1) * batch) % n_rows for k in range(n_batches)]
     batches = cycle([{name: np.ascontiguousarray(values[pick]) for name, values in rows.items()} for pick in picks])
     run = model.run

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import platformdirs
 
 from hw_cost import Cost, Device, LatencyTable, Measurement, TableError, measure_latency
@@ -22,7 +21,7 @@ from metaml.trial import Configuration, configuration_id
 
 MEASURE_SECONDS = 1.0
 """Time for measuring one delivered model."""
-MEASURED_BATCHES = 64
+MEASURED_BATCHES = 1024
 """Different batches that the measurement goes through: a model that sees one row again and again is too fast."""
 
 
@@ -172,8 +171,7 @@ def measure_model(
         batch: rows of one prediction.
         seconds: time for the measurement.
     """
-    n_rows = batch * MEASURED_BATCHES
-    feeds = {name: np.resize(array[:n_rows], (n_rows, *array.shape[1:])) for name, array in rows.items() if array.size}
+    feeds = {name: array[: batch * MEASURED_BATCHES] for name, array in rows.items() if array.size}
     return measure_latency(
         path,
         batch=batch,

@@ -23,6 +23,8 @@ REFIT_FACTOR = 1.4
 """A fit on all rows takes so much longer than one on the training rows of a fold, which are three quarters or more."""
 EXPORT_SECONDS = 0.2
 """Time to write and check a model's file."""
+MOST_THREADS = 4
+"""Threads of a refit, where other workers have nothing to do."""
 MOST_LENGTHENED = 10.0
 """A configuration is not trained for more than this many times the epochs of its trial."""
 
@@ -112,11 +114,12 @@ class Refitter:
         running: dict[int, Trial] = {}
         rounds = math.ceil(len(trials) / self._pool.n_workers)
         each = min(self._longest, deadline - time.monotonic()) / rounds
+        threads = min(MOST_THREADS, max(1, self._pool.n_workers // len(trials)))
         while waiting or running:
             while waiting and self._pool.n_idle and deadline > time.monotonic():
                 trial = waiting.pop(0)
                 running[trial.number] = trial
-                self._start(trial, deadline - time.monotonic(), each)
+                self._start(trial, deadline - time.monotonic(), each, threads)
             outcomes = self._pool.wait(max(0.0, deadline - time.monotonic())) if running else []
             for outcome in outcomes:
                 self._keep(outcome, running.pop(outcome.number))
@@ -127,10 +130,14 @@ class Refitter:
         for number in [*running, *(trial.number for trial in waiting)]:
             self._fail(number, "out of time")
 
-    def _start(self, trial: Trial, seconds: float, longer: float) -> None:
-        """Start a refit: a longer one than the trial where there are so many seconds for it and it pays."""
+    def _start(self, trial: Trial, seconds: float, longer: float, threads: int) -> None:
+        """Start a refit: a longer one than the trial where there are so many seconds for it and it pays.
+
+        Two threads train a small convolutional network about 1.5 times as fast as one: the root of their number.
+        """
         path = self._path(trial.number)
-        lengthened = _lengthened(trial, longer / refit_seconds(trial, self._n_folds))
+        share = math.sqrt(threads) * longer / refit_seconds(trial, self._n_folds)
+        lengthened = _lengthened(trial, share)
         job = Job(
             trial.number,
             "refit",
@@ -140,6 +147,7 @@ class Refitter:
             export_to=path,
             predictions_to=path.with_suffix(".npz"),
             epochs=None if lengthened else trial.epochs,
+            threads=threads if lengthened else 1,
         )
         self._pool.submit(job)
 

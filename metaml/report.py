@@ -22,6 +22,7 @@ SOURCE_COLOURS = {
     "default": "#6cc5b0",
     "random": "#9498a0",
     "zero-cost": "#efb118",
+    "local": "#e86fb8",
     "smallest": "#9c6b4e",
 }
 """Who proposed a trial -> colour of its dot."""

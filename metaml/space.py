@@ -17,6 +17,8 @@ from metaml.models import FAMILIES, Family
 from metaml.trial import Configuration
 
 _DELIMITER = ":"
+STEP = 0.2
+"""Standard deviation of the step to a neighbour, as a share of a number's range: that of SMAC's local search."""
 
 _TRAINED_AS_BEFORE: dict[str, Any] = {
     "optimiser": "adamw",
@@ -167,6 +169,19 @@ class SearchSpace:
             point = spaces[name].sample_configuration()
             sampled.append(self._configuration(name, point if redrawn == 1 else _mixed(point, redrawn, rng)))
         return sampled
+
+    def neighbour(self, configuration: Mapping[str, Any], seed: int) -> Configuration:
+        """Return a configuration of the same family that differs a little, in one or two hyperparameters.
+
+        Numbers move by a Gaussian step of a fifth of their range, ordered values by one, others are redrawn.
+        """
+        rng = np.random.RandomState(seed)  # what ConfigSpace takes
+        space = self.families[configuration["family"]].space()
+        values = {name: configuration.get(name, hp.default_value) for name, hp in space.items()}
+        movable = [name for name in configuration if name in space and space[name].size > 1]
+        for name in rng.choice(movable, size=min(len(movable), rng.randint(1, 3)), replace=False):
+            values[name] = rng.choice(space[name].neighbors_values(values[name], 1, std=STEP, seed=rng))
+        return self._configuration(configuration["family"], deactivate_inactive_hyperparameters(values, space))
 
     def _configuration(self, family: str, point: SpaceConfiguration) -> Configuration:
         values = {f"{family}{_DELIMITER}{key}": value for key, value in dict(point).items()}

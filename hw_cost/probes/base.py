@@ -17,12 +17,15 @@ import numpy as np
 from hw_cost.graph import BATCH, OpGraph
 from hw_cost.kernels import Kernel, kernels_of, work_of
 from hw_cost.ops import size
+from hw_cost.runtimes.feeds import MOST_BATCHES
 
 MAX_COPIES = 48
 MAX_FLOPS, MAX_BYTES = 5e7, 2e7
 """Work of all copies of a probe: more copies than one are made only below it."""
 MOST_ELEMENTS = 300_000
 """Random numbers that the inputs of a probe are made of."""
+CACHED_ELEMENTS = 50_000
+"""Numbers that stay in the second cache."""
 PRIMES = (2, 3, 5, 7, 11, 13)
 INPUT = "x"
 
@@ -66,9 +69,14 @@ class Probe:
 
     @property
     def n_rows(self) -> int:
-        """Rows to draw calls from: few where rows are large, because random numbers take time too."""
-        elements = sum(size(shape[1:]) for _, shape in self.inputs)
-        return min(128 * self.rows, max(self.rows, MOST_ELEMENTS // max(1, elements)))
+        """Rows to draw calls from: few where rows are large, because random numbers take time too.
+
+        Trees get as many as fit in a cache, as in networks the features that they read were just computed there.
+        """
+        elements = max(1, sum(size(shape[1:]) for _, shape in self.inputs))
+        if self.kernel.kind == "trees":
+            return min(MOST_BATCHES * self.rows, max(self.rows, CACHED_ELEMENTS // elements))
+        return min(128 * self.rows, max(self.rows, MOST_ELEMENTS // elements))
 
 
 def probe(

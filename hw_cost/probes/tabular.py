@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from hw_cost.graph import BATCH, OpGraph, Parameter
 from hw_cost.networks.ensembles import MOST_LEAVES
 from hw_cost.probes.base import MAX_COPIES, Probe, Stream, call_probe, probe, spread
+
+FEATURES = (3, 300)
+"""Features of which trees choose."""
 
 
 def dense(activation: str | None, n_in: int, n_out: int, rows: int, working_set: int) -> Probe:
@@ -140,10 +141,10 @@ def top(kept: int, width: int, rows: int) -> Probe:
     return probe(add, (BATCH, width), rows=rows, copies=2)
 
 
-def trees(n_trees: int, leaves: int, outputs: int, rows: int, n_votes: int = 1) -> Probe:
+def trees(n_trees: int, leaves: int, outputs: int, rows: int, n_features: int = 20, n_votes: int = 1) -> Probe:
     """Return a probe of a tree ensemble with `leaves` leaves a tree.
 
-    Networks have one ensemble: copies of it, which would leave nothing in the caches, are made of the quick ones alone.
+    Networks have one ensemble: copies of it would leave nothing in the caches, and teach the processor the way.
     """
 
     def add(graph: OpGraph, x: str, k: int) -> str:
@@ -152,8 +153,7 @@ def trees(n_trees: int, leaves: int, outputs: int, rows: int, n_votes: int = 1) 
         sizes = {"n_trees": n_trees, "n_leaves": n_trees * leaves, "n_votes": n_votes, "depth": depth}
         return graph.add("TreeEnsembleRegressor", x, output=(BATCH, outputs), **sizes)
 
-    copies = int(np.clip(150 // (n_trees * rows), 1, 6))
-    return probe(add, (BATCH, 20), rows=rows, copies=copies)
+    return probe(add, (BATCH, n_features), rows=rows, copies=1)
 
 
 def tabular_streams(seed: int) -> list[Stream]:
@@ -217,21 +217,22 @@ def _nearest(seed: int) -> Iterator[Probe]:
 
 
 def _trees(rows: tuple[float, float], seed: int) -> Iterator[Probe]:
-    for n, leaves, outputs, n_rows in spread((1, 700), (4, 64), (0.4, 30), rows, seed=seed):
-        yield trees(n, leaves, max(1, outputs), n_rows)
+    for n, leaves, outputs, n_rows, features in spread((1, 700), (4, 64), (0.4, 30), rows, FEATURES, seed=seed):
+        yield trees(n, leaves, max(1, outputs), n_rows, features)
 
 
 def _boosted(seed: int) -> Iterator[Probe]:
     """Yield as many trees as rounds times classes."""
-    for n, leaves, outputs, rows in spread((700, 5000), (8, 32), (3, 30), (0.4, 40), seed=seed):
-        yield trees(n, leaves, outputs, max(1, rows))
+    for n, leaves, outputs, rows, features in spread((700, 5000), (8, 32), (3, 30), (0.4, 40), FEATURES, seed=seed):
+        yield trees(n, leaves, outputs, max(1, rows), features)
 
 
 def _deep_trees(seed: int) -> Iterator[Probe]:
     """Yield trees whose leaves vote for every class."""
-    for n, leaves, outputs, rows in spread((4, 500), (32, 4000), (0.4, 30), (0.2, 48), seed=seed):
+    ranges = ((4, 500), (32, 4000), (0.4, 30), (0.2, 48), FEATURES)
+    for n, leaves, outputs, rows, features in spread(*ranges, seed=seed):
         if n * leaves <= MOST_LEAVES:
-            yield trees(n, leaves, max(1, outputs), max(1, rows), max(1, outputs))
+            yield trees(n, leaves, max(1, outputs), max(1, rows), features, max(1, outputs))
 
 
 def _lookups(make: Callable[[int, int, int, int], Probe], seed: int) -> Iterator[Probe]:

@@ -11,10 +11,11 @@ from hw_cost.graph import BATCH
 from hw_cost.runtimes.base import Input
 
 NUMPY_TYPES = {"float": np.float32, "double": np.float64}
-
-
-MOST_ELEMENTS, MOST_BATCHES = 2_000_000, 128
-"""Random numbers that are drawn for a model, and batches that are cut of them."""
+MOST_ELEMENTS = 500_000
+"""Random numbers that are drawn for a model."""
+MOST_BATCHES = 1024
+"""Different batches that a measurement cycles through: a processor learns which way the branches of a tree go for rows
+that come again and again."""
 
 
 def random_feeds(
@@ -43,10 +44,6 @@ def random_feeds(
 
 
 def enough_rows(inputs: Iterable[Input], batch: int) -> int:
-    """Return how many rows to draw batches from: many small ones, few large ones.
-
-    A processor learns which way the branches of a tree go for rows that come again and again; what an image shows
-    changes nothing.
-    """
+    """Return how many rows to draw batches from: many small ones, few large ones."""
     elements = sum(math.prod(node.shape[1:]) for node in inputs)
     return batch * int(np.clip(MOST_ELEMENTS // max(1, elements * batch), 2, MOST_BATCHES))

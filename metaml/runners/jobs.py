@@ -67,6 +67,8 @@ class Job:
     """Where predictions go: an evaluation's of all validation rows; a refit's of the first rows, as one fold."""
     epochs: int | None = None
     """After how many epochs a refit stops; None for those of the configuration."""
+    threads: int = 1
+    """Of a refit."""
 
 
 @dataclass(frozen=True)

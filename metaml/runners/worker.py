@@ -113,7 +113,11 @@ def _evaluate(evaluator: Evaluator, job: Job) -> Outcome:
 
 def _refit(evaluator: Evaluator, job: Job) -> Outcome:
     started = time.monotonic()
-    pipeline = evaluator.refit(job.configuration, seed=job.seed, seconds=job.seconds, epochs=job.epochs)
+    torch.set_num_threads(job.threads)
+    try:
+        pipeline = evaluator.refit(job.configuration, seed=job.seed, seconds=job.seconds, epochs=job.epochs)
+    finally:
+        torch.set_num_threads(1)
     _export(evaluator, pipeline, job.export_to)
     if job.predictions_to is not None:
         write_predictions(job.predictions_to, [pipeline.predict(parity_rows(evaluator.task.inputs))])

@@ -34,21 +34,31 @@ def run(made: Proposer, n: int) -> list[Trial]:
     return trials
 
 
-def test_past_results_come_first_then_smac_and_nothing_twice():
+def test_past_results_come_first_then_local_search_and_smac_in_turn_and_nothing_twice():
     trials = run(proposer(history()), MAX_WARM + 4)
-    assert [t.source for t in trials] == ["portfolio"] * MAX_WARM + ["smac"] * 4
+    assert [t.source for t in trials] == ["portfolio"] * MAX_WARM + ["local", "smac"] * 2
     assert len({t.configuration_id for t in trials}) == len(trials)
 
 
 def test_without_history_the_defaults_come_first():
     n_defaults = len(SPACES["tabular"].families)
     trials = run(proposer(History.empty(), "auto"), n_defaults + 2)
-    assert [t.source for t in trials] == ["default"] * n_defaults + ["smac"] * 2
+    assert [t.source for t in trials] == ["default"] * n_defaults + ["local", "smac"]
 
 
 def test_cold_start_tries_defaults_whatever_is_remembered():
     n_defaults = len(SPACES["tabular"].families)
-    assert {t.source for t in run(proposer(history(), "cold"), n_defaults + 2)} == {"default", "smac"}
+    assert {t.source for t in run(proposer(history(), "cold"), n_defaults + 2)} == {"default", "local", "smac"}
+
+
+def test_local_search_steps_from_the_best_trial():
+    trials = run(proposer(history()), MAX_WARM + 8)
+    for position, trial in enumerate(trials):
+        if trial.source == "local":
+            best = min(trials[:position], key=lambda earlier: earlier.error).configuration
+            changed = {k for k in best.keys() & trial.configuration.keys() if best[k] != trial.configuration[k]}
+            assert trial.configuration["family"] == best["family"]
+            assert len(changed) in (1, 2)
 
 
 def test_too_slow_configurations_are_rejected_and_reported():

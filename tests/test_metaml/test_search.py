@@ -53,7 +53,15 @@ class TestAnswer:
     def test_every_trial_is_in_the_answer_with_its_source(self, finished):
         trials = finished.summary["trials"]
         assert sum(trial["status"] != "infeasible" for trial in trials) == 7
-        assert {trial["source"] for trial in trials} <= {"portfolio", "knn", "pmf", "smac", "default", "random"}
+        assert {trial["source"] for trial in trials} <= {
+            "portfolio",
+            "knn",
+            "pmf",
+            "local",
+            "smac",
+            "default",
+            "random",
+        }
         single = min(t["error"] for t in trials if t["status"] == "ok")
         if finished.best["ensemble"] is None:
             assert finished.best["error"] == single

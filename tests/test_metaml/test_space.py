@@ -35,6 +35,19 @@ def test_every_family_has_a_default_and_every_configuration_its_space():
     assert {c["space"] for c in defaults} == {SPACE.version}
 
 
+@pytest.mark.parametrize("space", SPACES.values(), ids=list(SPACES))
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31 - 1))
+def test_a_neighbour_is_another_point_of_the_same_family(space, seed):
+    (configuration,) = space.sample(seed % 7 + 1, seed)[-1:]
+    near = space.neighbour(configuration, seed)
+    assert space.is_legal(near)
+    assert near["family"] == configuration["family"]
+    assert near == space.neighbour(configuration, seed)
+    same = configuration.keys() & near.keys()
+    assert sum(configuration[key] != near[key] for key in same) <= 2
+
+
 def test_samples_are_a_prefix_of_more_samples():
     assert SPACE.sample(6, 1) == SPACE.sample(10, 1)[:6]
 
