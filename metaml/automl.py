@@ -30,7 +30,7 @@ from metaml.membership import Membership
 from metaml.metrics import metric_for
 from metaml.predictor import Predictor
 from metaml.reduction import Reducer, Reduction
-from metaml.refits import Refitter
+from metaml.refits import Refitter, pays_longer
 from metaml.report import write_report, write_trials
 from metaml.request import SearchRequest
 from metaml.run_folder import RunFolder
@@ -284,17 +284,20 @@ class _Run:
         try:
             session.run()
         except KeyboardInterrupt:
-            self._was_interrupted = True
-            self._pool.cancel()
-            self._deadline = min(self._deadline, time.monotonic() + INTERRUPT_SECONDS)
+            self._stop()
         except StoreError as error:
             self._store_error = error
             self._pool.cancel()
         if log.best is None:
             raise self._store_error or SearchError(_why_nothing(log.trials, self._was_interrupted))
-        self._listener.finishing("training the best configuration on all rows, measuring it")
+        longer = ", for longer than in its trial" if pays_longer(log.best) else ""
+        self._listener.finishing(f"training the best configuration on all rows{longer}; then measuring it")
         finisher = self._finisher(context)
-        delivered = finisher.deliver(log.trials, self._seconds_left)
+        try:
+            delivered = finisher.deliver(log.trials, self._seconds_left)
+        except KeyboardInterrupt:  # what was trained so far is delivered
+            self._stop()
+            delivered = finisher.deliver(log.trials, self._seconds_left)
         if delivered is None:
             raise SearchError("No model could be exported and measured: " + "; ".join(finisher.notes))
         if not delivered.keeps(request.max_latency_ms):
@@ -305,6 +308,12 @@ class _Run:
         if self._store_error is not None:
             raise self._store_error
         return result
+
+    def _stop(self) -> None:
+        """Leave little time for the rest."""
+        self._was_interrupted = True
+        self._pool.cancel()
+        self._deadline = min(self._deadline, time.monotonic() + INTERRUPT_SECONDS)
 
     def _finisher(self, context: Context) -> Finisher:
         request = self._request

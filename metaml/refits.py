@@ -23,6 +23,8 @@ REFIT_FACTOR = 1.4
 """A fit on all rows takes so much longer than one on the training rows of a fold, which are three quarters or more."""
 EXPORT_SECONDS = 0.2
 """Time to write and check a model's file."""
+LONGER_SHARE = 0.95
+"""Share of the time there is for longer trainings that they are given: one that is cut short must still be exported."""
 MOST_THREADS = 4
 """Threads of a refit, where other workers have nothing to do."""
 MOST_LENGTHENED = 10.0
@@ -113,22 +115,26 @@ class Refitter:
         waiting = list(trials)
         running: dict[int, Trial] = {}
         rounds = math.ceil(len(trials) / self._pool.n_workers)
-        each = min(self._longest, deadline - time.monotonic()) / rounds
+        each = LONGER_SHARE * min(self._longest, deadline - time.monotonic()) / rounds - EXPORT_SECONDS
         threads = min(MOST_THREADS, max(1, self._pool.n_workers // len(trials)))
-        while waiting or running:
-            while waiting and self._pool.n_idle and deadline > time.monotonic():
-                trial = waiting.pop(0)
-                running[trial.number] = trial
-                self._start(trial, deadline - time.monotonic(), each, threads)
-            outcomes = self._pool.wait(max(0.0, deadline - time.monotonic())) if running else []
-            for outcome in outcomes:
-                self._keep(outcome, running.pop(outcome.number))
-            if not outcomes and deadline <= time.monotonic():
-                break
-        if running:
-            self._pool.cancel()
-        for number in [*running, *(trial.number for trial in waiting)]:
-            self._fail(number, "out of time")
+        why = "interrupted"
+        try:
+            while waiting or running:
+                while waiting and self._pool.n_idle and deadline > time.monotonic():
+                    trial = waiting.pop(0)
+                    running[trial.number] = trial
+                    self._start(trial, deadline - time.monotonic(), each, threads)
+                outcomes = self._pool.wait(max(0.0, deadline - time.monotonic())) if running else []
+                for outcome in outcomes:
+                    self._keep(outcome, running.pop(outcome.number))
+                if not outcomes and deadline <= time.monotonic():
+                    break
+            why = "out of time"
+        finally:
+            if running:
+                self._pool.cancel()
+            for number in [*running, *(trial.number for trial in waiting)]:
+                self._fail(number, why)
 
     def _start(self, trial: Trial, seconds: float, longer: float, threads: int) -> None:
         """Start a refit: a longer one than the trial where there are so many seconds for it and it pays.

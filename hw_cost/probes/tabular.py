@@ -12,6 +12,8 @@ from hw_cost.probes.base import MAX_COPIES, Probe, Stream, call_probe, probe, sp
 
 FEATURES = (3, 300)
 """Features of which trees choose."""
+LARGEST_WEIGHTS = 80_000_000
+"""Bytes of the largest matrix: beyond the last cache of most processors."""
 
 
 def dense(activation: str | None, n_in: int, n_out: int, rows: int, working_set: int) -> Probe:
@@ -167,7 +169,7 @@ def tabular_streams(seed: int) -> list[Stream]:
         Stream("trees for rows", 70, partial(_trees, (2, 100), seed + 5)),
         Stream("boosted trees", 8, partial(_boosted, seed + 6)),
         Stream("deep trees", 40, partial(_deep_trees, seed + 8)),
-        Stream("nearest rows", 30, partial(_nearest, seed + 9)),
+        Stream("nearest rows", 60, partial(_nearest, seed + 9)),
         Stream("joints", len(joined), partial(iter, joined)),
         *(Stream(name, 10, partial(_lookups, make, seed + 4)) for name, make in LOOKUPS.items()),
     ]
@@ -175,6 +177,7 @@ def tabular_streams(seed: int) -> list[Stream]:
         name = activation or "Gemm"
         streams.append(Stream(f"{name} of a row", 56, partial(_dense_row, activation, seed + k)))
         streams.append(Stream(f"{name} of rows", 64, partial(_dense_rows, activation, seed + 7 + k)))
+        streams.append(Stream(f"{name} beyond the caches", 8, partial(_dense_large, activation, seed + 11 + k)))
     streams.append(Stream("Gemm with stored rows", 24, partial(_dense_stored, seed + 9)))
     for k, (name, make) in enumerate(_small_probes().items()):
         streams.append(Stream(name, 24 if name in ERRATIC else 10, partial(_small, make, seed + 10 + k)))
@@ -193,6 +196,13 @@ def _dense_row(activation: str | None, seed: int) -> Iterator[Probe]:
 def _dense_rows(activation: str | None, seed: int) -> Iterator[Probe]:
     for n_in, n_out, rows, working_set in spread((4, 1500), (1, 1024), (2, 300), (2e4, 1.6e7), seed=seed):
         yield dense(activation, n_in, n_out, rows, working_set)
+
+
+def _dense_large(activation: str | None, seed: int) -> Iterator[Probe]:
+    """Yield layers behind a whole image: one matrix of many megabytes."""
+    for k, (n_in, n_out, rows) in enumerate(spread((3000, 40_000), (64, 1024), (2, 40), seed=seed)):
+        if 4 * n_in * n_out <= LARGEST_WEIGHTS:
+            yield dense(activation, n_in, n_out, 1 if k % 2 else rows, 4 * n_in * n_out)
 
 
 def _small(make: Callable[[int, int], Probe], seed: int) -> Iterator[Probe]:

@@ -68,17 +68,26 @@ def run_job(evaluator: Evaluator, job: Job) -> Outcome:
 
 
 def _in_time(do: Callable[[Evaluator, Job], Outcome], evaluator: Evaluator, job: Job) -> Outcome:
-    """Do a job; or that of a shorter training in its place, when it is seen that it would take too long."""
-    started = time.monotonic()
-    try:
-        return do(evaluator, job)
-    except TooLongError as late:
-        shorter = FAMILIES[job.configuration["family"]].shortened(job.configuration, late.share)
-        if shorter is None:
-            raise
-    spent = time.monotonic() - started
-    outcome = do(evaluator, replace(job, configuration=shorter, epochs=None, seconds=job.seconds - spent))
-    return replace(outcome, configuration=shorter, seconds=outcome.seconds + spent)
+    """Do a job; or that of a shorter training in its place, when it is seen that it would take too long.
+
+    Several threads are given up first: beside other work they wait for each other.
+    """
+    started, asked = time.monotonic(), job
+    while True:
+        spent = time.monotonic() - started
+        try:
+            outcome = do(evaluator, replace(job, seconds=asked.seconds - spent))
+        except TooLongError as late:
+            if job.threads > 1:
+                job = replace(job, threads=1)
+                continue
+            shorter = FAMILIES[job.configuration["family"]].shortened(job.configuration, late.share)
+            if shorter is None:
+                raise
+            job = replace(job, configuration=shorter, epochs=None)
+        else:
+            fitted = None if job.configuration is asked.configuration else job.configuration
+            return replace(outcome, configuration=fitted, seconds=outcome.seconds + spent)
 
 
 def _evaluate(evaluator: Evaluator, job: Job) -> Outcome:

@@ -1,6 +1,8 @@
 """The main job on images, end to end: a folder in, a model out that needs only onnxruntime."""
 
 import json
+import signal
+import threading
 
 import numpy as np
 import onnxruntime as ort
@@ -12,6 +14,7 @@ import metaml
 from metafeatures.similarity import TextDistance, words_of
 from metaml.cli import cli
 from metaml.data import load_task, make_image_task, make_task
+from metaml.events import Listener
 from metaml.similar import similar_tasks
 from metaml.store import Store
 from metaml.views import DESCRIPTIONS, task_record
@@ -109,3 +112,17 @@ def test_tasks_of_images_are_compared_with_images_only(tmp_path):
             store.add_metafeatures(task.fingerprint, words_of(task.name), TextDistance.key())
         found = similar_tasks(tasks[2], store, by="text")["tasks"]
     assert {task["name"] for task in found} == {"stripes 0", "stripes 1"}
+
+
+def test_an_interrupted_long_training_delivers_what_its_trial_left(folder, device_table, tmp_path):
+    class StopAtTheEnd(Listener):
+        def finishing(self, text):
+            assert "longer" in text
+            threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
+
+    result = metaml.search(
+        folder, device=device_table, store=False, out=tmp_path / "run", listener=StopAtTheEnd(), **OPTIONS
+    )
+    assert result.was_interrupted
+    assert result.best["trained_on"] == "the training rows of the first split"
+    assert any("interrupted" in note for note in result.summary["notes"])
