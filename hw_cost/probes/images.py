@@ -140,12 +140,12 @@ def pixels(channels: int, size: int, rows: int) -> Probe:
 def image_streams(seed: int) -> list[Stream]:
     """Return the probes of networks on images."""
     convolutions = (
-        ("dense", 150, (3, 5, 3, 7, 3)),
+        ("dense", 100, (3, 5, 3, 7, 3)),
         ("pointwise", 100, (1,)),
-        ("depthwise", 100, (3, 5, 3, 7)),
+        ("depthwise", 80, (3, 5, 3, 7)),
         ("stem", 64, (3, 3, 7, 5)),
         ("grouped", 16, (3,)),
-        ("plain", 160, (3, 1, 5, 1)),
+        ("plain", 90, (3, 1, 5, 1)),
         ("plain depthwise", 24, (3, 5)),
     )
     streams = [

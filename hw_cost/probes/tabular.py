@@ -169,7 +169,7 @@ def tabular_streams(seed: int) -> list[Stream]:
         Stream("trees for rows", 70, partial(_trees, (2, 100), seed + 5)),
         Stream("boosted trees", 8, partial(_boosted, seed + 6)),
         Stream("deep trees", 40, partial(_deep_trees, seed + 8)),
-        Stream("nearest rows", 60, partial(_nearest, seed + 9)),
+        Stream("nearest rows", 30, partial(_nearest, seed + 9)),
         Stream("joints", len(joined), partial(iter, joined)),
         *(Stream(name, 10, partial(_lookups, make, seed + 4)) for name, make in LOOKUPS.items()),
     ]
@@ -177,7 +177,7 @@ def tabular_streams(seed: int) -> list[Stream]:
         name = activation or "Gemm"
         streams.append(Stream(f"{name} of a row", 56, partial(_dense_row, activation, seed + k)))
         streams.append(Stream(f"{name} of rows", 64, partial(_dense_rows, activation, seed + 7 + k)))
-        streams.append(Stream(f"{name} beyond the caches", 8, partial(_dense_large, activation, seed + 11 + k)))
+        streams.append(Stream(f"{name} beyond the caches", 4, partial(_dense_large, activation, seed + 11 + k)))
     streams.append(Stream("Gemm with stored rows", 24, partial(_dense_stored, seed + 9)))
     for k, (name, make) in enumerate(_small_probes().items()):
         streams.append(Stream(name, 24 if name in ERRATIC else 10, partial(_small, make, seed + 10 + k)))
