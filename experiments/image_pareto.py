@@ -238,7 +238,7 @@ def draw(figures: Mapping[str, Any], path: Path) -> None:
             name = str(row["name"]).replace("trial ", "")
             axes.annotate(name, (row["latency_ms"], row["accuracy"]), xytext=(5, 5), textcoords="offset points")
     axes.set_xscale("log")
-    axes.margins(x=0.15)
+    axes.margins(x=0.25)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("{x:.2g}")
     axes.set_xlabel("measured latency of one image, ms (onnxruntime, one thread)")
