@@ -61,6 +61,7 @@ class Network:
     accuracy: float
     """On the test images."""
     epochs: int
+    """Of its last training; of its trial for what the search delivered, whose notes tell more."""
     cpu_seconds: float
     """Of its last training; nan for what the search delivered."""
     parameters: int

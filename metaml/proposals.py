@@ -1,7 +1,7 @@
 """Decides what to try next; never what is too slow.
 
 Past results come first, then the families' defaults; then neighbours of the best trial and SMAC take turns. Local
-search is hard to beat where good configurations lie together (White et al. 2021, section 4), SMAC sees the whole space.
+search is hard to beat where good configurations lie together (White et al. 2021), SMAC sees the whole space.
 """
 
 from __future__ import annotations

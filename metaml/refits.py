@@ -23,8 +23,8 @@ REFIT_FACTOR = 1.4
 """A fit on all rows takes so much longer than one on the training rows of a fold, which are three quarters or more."""
 EXPORT_SECONDS = 0.2
 """Time to write and check a model's file."""
-LONGER_SHARE = 0.95
-"""Share of the time there is for longer trainings that they are given: one that is cut short must still be exported."""
+USED_SHARE = 0.95
+"""Longer trainings are given this share of the time there is: one that is cut short must still be exported."""
 MOST_THREADS = 4
 """Threads of a refit, where other workers have nothing to do."""
 MOST_LENGTHENED = 10.0
@@ -115,7 +115,7 @@ class Refitter:
         waiting = list(trials)
         running: dict[int, Trial] = {}
         rounds = math.ceil(len(trials) / self._pool.n_workers)
-        each = LONGER_SHARE * min(self._longest, deadline - time.monotonic()) / rounds - EXPORT_SECONDS
+        each = USED_SHARE * min(self._longest, deadline - time.monotonic()) / rounds - EXPORT_SECONDS
         threads = min(MOST_THREADS, max(1, self._pool.n_workers // len(trials)))
         why = "interrupted"
         try:
