@@ -102,7 +102,7 @@ def test_changed_data_are_not_mixed_with_earlier_trials(table_file, device_table
 def test_little_time_still_gives_a_model(table_file, device_table, tmp_path):
     """With so little time the quickest family goes first."""
     result = metaml.search(
-        table_file, target="label", device=device_table, time_limit=10, trials=2, store=False, out=tmp_path / "run"
+        table_file, target="label", device=device_table, time_limit=9, trials=2, store=False, out=tmp_path / "run"
     )
     assert any(trial["configuration"]["family"] == "linear" for trial in result.summary["trials"])
     assert result.model_path.exists()
