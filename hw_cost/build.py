@@ -48,7 +48,7 @@ class Plan:
     def make(cls, runtime: Runtime, *, quick: bool = False) -> Plan:
         """Return the plan of a full or of a quick build."""
         if runtime.isolates:
-            return cls(probe_streams(), *((42, 28) if quick else (336, 168)), quick=quick)
+            return cls(probe_streams(runtime.precision), *((42, 28) if quick else (336, 168)), quick=quick)
         return cls([], *((42, 28, 112) if quick else (224, 112, 420)), quick=quick)
 
 

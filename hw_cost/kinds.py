@@ -44,16 +44,18 @@ _KINDS_OF_RUNTIMES = {
         "DequantizeLinear",
         "QLinearAdd",
         "QLinearMul",
+        "QLinearLeakyRelu",
         "Eltwise",
         "Math",
         "Convert",
         "Reorder",
         "Reduce",
     ),
-    "rowwise": ("MVN",),
+    "rowwise": ("MVN", "QLinearSoftmax"),
     "conv": ("QLinearConv", "QLinearPointwise", "QLinearStem", "QLinearDepthwise", "Convolution", "GroupConvolution"),
     "product": ("QLinearProduct",),
-    "pool": ("Pooling", "QLinearAveragePool", "QLinearGlobalAveragePool"),
+    "batched": ("QLinearBatched",),
+    "pool": ("Pooling", "QLinearAveragePool", "QLinearGlobalAveragePool", "NhwcMaxPool"),
 }
 """Operators that are no ONNX operators but a runtime's own."""
 KIND_OF = {op: kind for kinds in (_KINDS, _KINDS_OF_RUNTIMES) for kind, ops in kinds.items() for op in ops}
@@ -77,6 +79,8 @@ def kernel_name(operation: Operation) -> str:
         return "MatMul"
     if op == "QLinearMatMul" and not any(len(shape) > 1 for shape in operation.parameters.values()):
         return "QLinearProduct"
+    if op == "QLinearMatMul" and any(math.prod(shape[:-2]) > 1 for shape in operation.parameters.values()):
+        return "QLinearBatched"
     if op in {"NchwcConv", "Conv", "FusedConv", "QLinearConv"}:
         return _conv_name(operation)
     if op == "Transpose" and not moves_one_axis(operation.attributes.get("perm") or (0, 1)):
@@ -88,7 +92,7 @@ def _conv_name(operation: Operation) -> str:
     weight, groups = weight_of(operation), int(operation.attributes.get("group", 1))
     if not weight:
         return "ConvOfActivations"
-    is_depthwise = groups > 1 and weight[1] == 1
+    is_depthwise = groups > 1 and weight[1] == 1 and weight[0] == groups
     if operation.op == "QLinearConv":
         stem = groups == 1 and weight[1] < FEWEST_BLOCKED
         dense = "QLinearConv" if math.prod(weight[2:]) > 1 else "QLinearPointwise"

@@ -19,6 +19,8 @@ COST_ONLY = {"dtype", "n_keys", "n_trees", "n_leaves", "n_votes", "depth", "n_fe
 DOMAINS = {
     **dict.fromkeys(("LabelEncoder", "TreeEnsembleRegressor"), "ai.onnx.ml"),
     **dict.fromkeys(("FusedGemm", "FusedConv", "FusedMatMul", "BiasGelu", "QuickGelu"), "com.microsoft"),
+    **dict.fromkeys(("QGemm", "QLinearConv", "QLinearAdd", "QLinearSoftmax", "QLinearLeakyRelu"), "com.microsoft"),
+    **dict.fromkeys(("QLinearAveragePool", "NhwcMaxPool"), "com.microsoft"),
 }
 _TYPES = {
     "double": TensorProto.DOUBLE,

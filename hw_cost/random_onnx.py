@@ -12,6 +12,8 @@ from hw_cost.graph import BATCH, Operation, OpGraph, Parameter, Shape
 from hw_cost.onnx_writer import to_model, value_of
 
 _NUMPY = {"double": np.float64, "int64": np.int64, "uint8": np.uint8}
+SCALE, ZERO = 0.02, 128
+"""Of the random constants of quantised operators: activations are unsigned, weights signed and symmetric."""
 
 
 def write_onnx(graph: OpGraph, *, seed: int = 0, outputs: list[str] | None = None) -> bytes:
@@ -45,6 +47,8 @@ def _constant(operation: Operation, position: int, parameter: Parameter, random:
     if parameter.value is not None:
         return value_of(parameter)
     shape = parameter.shape
+    if operation.op in QUANTISED:
+        return _quantised(QUANTISED[operation.op][position], shape, random)
     dtype = str(operation.attributes.get("dtype", "float"))
     values: np.ndarray = random.random(size=shape, dtype=np.float32) + np.float32(0.5)
     if len(shape) == 2:
@@ -81,6 +85,27 @@ def _constant(operation: Operation, position: int, parameter: Parameter, random:
     elif dtype == "double":
         values = values.astype(np.float64)
     return np.asarray(values)
+
+
+QUANTISED = {
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), "xsz"),
+    "QGemm": "xszwsyisz",
+    "QLinearMatMul": "xszwsysz",
+    "QLinearConv": "xszwsyszi",
+    "QLinearAdd": "xszxszsz",
+    **dict.fromkeys(("QLinearSoftmax", "QLinearLeakyRelu", "QLinearAveragePool"), "xszsz"),
+}
+"""Operator -> its inputs: an activation x or weights w, scales s, zeros z of activations and y of weights, a bias i."""
+
+
+def _quantised(role: str, shape: Shape, random: np.random.Generator) -> np.ndarray:
+    """Return the constant of a quantised operator that plays a role of `QUANTISED`."""
+    if role == "w":
+        return random.integers(-127, 128, size=shape, dtype=np.int8)
+    if role == "i":
+        return random.integers(-1000, 1000, size=shape, dtype=np.int32)
+    known = {"s": np.float32(SCALE), "z": np.uint8(ZERO), "y": np.int8(0)}
+    return np.full(shape, known[role])
 
 
 def dictionary(n_keys: int) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def _conv(operation: Operation, batch: int, working_set: int) -> Sizes:
 
 def channels_first(operation: Operation) -> Operation:
     """Return the operation with images as ONNX has them; quantised ones may have their channels last."""
-    if not operation.attributes.get("channels_last"):
+    if not operation.attributes.get("channels_last") and not operation.op.startswith("Nhwc"):
         return operation
     inputs = tuple((shape[0], shape[-1], *shape[1:-1]) for shape in operation.inputs)
     output = operation.output

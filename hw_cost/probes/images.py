@@ -27,6 +27,10 @@ POOLS = tuple(
 ACTIVATIONS = ("", "Relu", "Relu", "", "HardSwish", "Relu", "", "Sigmoid")
 
 
+STEMS = (3, 1, 8, 4, 12, 3, 15, 6, 10)
+"""Channels of images that are read as they are."""
+
+
 @dataclass(frozen=True)
 class Convolution:
     """Shape of a convolution."""
@@ -137,29 +141,35 @@ def pixels(channels: int, size: int, rows: int) -> Probe:
     return probe(add, (BATCH, size, size, channels), rows=rows, copies=MAX_COPIES)
 
 
+CONVOLUTIONS = {
+    "dense": (100, (3, 5, 3, 7, 3)),
+    "pointwise": (100, (1,)),
+    "depthwise": (80, (3, 5, 3, 7)),
+    "stem": (64, (3, 3, 7, 5)),
+    "grouped": (16, (3,)),
+}
+"""Kind -> how many a full build measures, and their windows in turn."""
+PLAIN = {"plain": (90, (3, 1, 5, 1)), "plain depthwise": (24, (3, 5))}
+"""The same of those that are not in blocks."""
+
+
 def image_streams(seed: int) -> list[Stream]:
     """Return the probes of networks on images."""
-    convolutions = (
-        ("dense", 100, (3, 5, 3, 7, 3)),
-        ("pointwise", 100, (1,)),
-        ("depthwise", 80, (3, 5, 3, 7)),
-        ("stem", 64, (3, 3, 7, 5)),
-        ("grouped", 16, (3,)),
-        ("plain", 90, (3, 1, 5, 1)),
-        ("plain depthwise", 24, (3, 5)),
-    )
-    streams = [
-        Stream(f"{kind} convolution", n, partial(_convolutions, kind, windows, seed + 30 + k))
-        for k, (kind, n, windows) in enumerate(convolutions)
-    ]
+    streams = []
+    for k, (kind, (n, windows)) in enumerate((CONVOLUTIONS | PLAIN).items()):
+        make = partial(convolution, blocked=kind not in PLAIN)
+        streams.append(Stream(f"{kind} convolution", n, partial(convolutions, make, kind, windows, seed + 30 + k)))
+    return [*streams, *shared_image_streams(seed)]
+
+
+def shared_image_streams(seed: int) -> list[Stream]:
+    """Return the probes of all kernels but convolutions: networks in int8 have them as well."""
     makers = {
         **{f"Reorder{way}": partial(reorder, f"{BLOCKED_PREFIX}Reorder{way}") for way in ("Input", "Output")},
         **{f"{op} by channel": partial(scaled, op) for op in ("Mul", "Add")},
-        **{op: partial(_window, op) for op in POOLS},
+        **{op: partial(window, pool, op) for op in POOLS},
     }
-    streams += [
-        Stream(name, 24, partial(_images, make, seed + 50 + k)) for k, (name, make) in enumerate(makers.items())
-    ]
+    streams = [Stream(name, 24, partial(images, make, seed + 50 + k)) for k, (name, make) in enumerate(makers.items())]
     raw: dict[str, Callable[[int, int, int], Probe]] = {
         "Resize": resize,
         "channels first": pixels,
@@ -175,29 +185,49 @@ def _raw(make: Callable[[int, int, int], Probe], seed: int) -> Iterator[Probe]:
             yield make(channels, size, max(1, rows))
 
 
-def _window(op: str, channels: int, size: int, rows: int) -> Probe:
-    window, stride = ((3, 2), (2, 2), (3, 1))[channels // BLOCK % 3]
-    return pool(op, channels, size, window, stride, rows)
+def window(make: Callable[..., Probe], op: str, channels: int, size: int, rows: int) -> Probe:
+    """Return a probe of a pooling operator, with a window and a stride that change with the channels."""
+    side, stride = ((3, 2), (2, 2), (3, 1))[channels // BLOCK % 3]
+    return make(op, channels, size, side, stride, rows)
 
 
-def _images(make: Callable[[int, int, int], Probe], seed: int) -> Iterator[Probe]:
+def images(make: Callable[[int, int, int], Probe], seed: int) -> Iterator[Probe]:
+    """Yield an operation of images, from channels, side and number."""
     for channels, size, rows in spread((16, 1024), (4, 112), (0.4, 48), seed=seed):
         if 4 * channels * size**2 * max(1, rows) <= MOST_BYTES / 4:
             yield make(_blocks(channels), size, max(1, rows))
 
 
-def _convolutions(kind: str, windows: tuple[int, ...], seed: int) -> Iterator[Probe]:
-    """Yield convolutions of a kind: small images have many channels and large ones few, as in networks."""
+def convolutions(
+    make: Callable[[Convolution, int, int], Probe],
+    kind: str,
+    windows: tuple[int, ...],
+    seed: int,
+    *,
+    shape_of: Callable[..., Convolution] | None = None,
+    fewest: int = BLOCK,
+) -> Iterator[Probe]:
+    """Yield convolutions of a kind: small images have many channels and large ones few, as in networks.
+
+    Args:
+        make: shape, rows and working set -> probe.
+        kind: a key of `CONVOLUTIONS` or of `PLAIN`.
+        windows: their sides, in turn.
+        seed: of the sequence.
+        shape_of: kind, side of the output, channels in and out, window and position in the sequence -> shape.
+        fewest: channels that it is given at least.
+    """
+    shape_of = shape_of or _shape
     for k, point in enumerate(unit_points(5, seed=seed)):
         size = round(float(LARGEST ** point[0]))
         most = float(np.clip(CHANNELS_TIMES_SIZE / size, 4 * BLOCK, 1100))
-        n_in, n_out = (round(float(BLOCK * (most / BLOCK) ** share)) for share in point[1:3])
+        n_in, n_out = (round(float(fewest * (most / fewest) ** share)) for share in point[1:3])
         rows = max(1, round(float(40 ** (1.3 * point[3] - 0.3))))
         working_set = round(float(2e5 * 80 ** point[4]))
-        shape = _shape(kind, size, n_in, n_out, windows[k % len(windows)], k)
+        shape = shape_of(kind, size, n_in, n_out, windows[k % len(windows)], k)
         fits = shape.window <= shape.size * shape.stride
         if fits and rows * shape.flops <= MOST_FLOPS and rows * shape.bytes <= MOST_BYTES:
-            yield convolution(shape, rows, working_set, blocked=not kind.startswith("plain"))
+            yield make(shape, rows, working_set)
 
 
 def _shape(kind: str, size: int, n_in: int, n_out: int, window: int, k: int) -> Convolution:
@@ -206,7 +236,7 @@ def _shape(kind: str, size: int, n_in: int, n_out: int, window: int, k: int) -> 
     if kind.endswith("depthwise"):
         return Convolution(size, n_in, n_in, window, stride, n_in, activation)
     if kind == "stem":
-        return Convolution(size, (3, 1, 8, 4, 12, 3, 15, 6, 10)[k % 9], n_out, window, stride, 1, activation)
+        return Convolution(size, STEMS[k % len(STEMS)], n_out, window, stride, 1, activation)
     if kind == "grouped":
         groups = 2 ** (1 + k % 4)
         return Convolution(size, groups * _blocks(n_in // groups), groups * _blocks(n_out // groups), 3, stride, groups)

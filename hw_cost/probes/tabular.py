@@ -160,6 +160,22 @@ def trees(n_trees: int, leaves: int, outputs: int, rows: int, n_features: int = 
 
 def tabular_streams(seed: int) -> list[Stream]:
     """Return the probes of networks on tables: what the search space can produce."""
+    return [*dense_streams(seed), *shared_tabular_streams(seed)]
+
+
+def dense_streams(seed: int) -> list[Stream]:
+    """Return the probes of floating-point dense layers."""
+    streams = []
+    for k, activation in enumerate((None, "Relu")):
+        name, make = activation or "Gemm", partial(dense, activation)
+        streams.append(Stream(f"{name} of a row", 56, partial(dense_row, make, seed + k)))
+        streams.append(Stream(f"{name} of rows", 64, partial(dense_rows, make, seed + 7 + k)))
+        streams.append(Stream(f"{name} beyond the caches", 4, partial(dense_large, make, seed + 11 + k)))
+    return [*streams, Stream("Gemm with stored rows", 24, partial(dense_stored, partial(dense, None), seed + 9))]
+
+
+def shared_tabular_streams(seed: int) -> list[Stream]:
+    """Return the probes of all other kernels: networks in int8 have them as well."""
     call = [call_probe(n_inputs) for n_inputs in (1, 2)]
     call += [call_probe(2, strings, rows) for strings, rows in ((1, 1), (4, 1), (16, 1), (64, 1), (8, 64), (16, 32))]
     joined = [concat(parts, width, 1) for parts, width in ((3, 16), (4, 64), (8, 8), (16, 4))]
@@ -173,39 +189,45 @@ def tabular_streams(seed: int) -> list[Stream]:
         Stream("joints", len(joined), partial(iter, joined)),
         *(Stream(name, 10, partial(_lookups, make, seed + 4)) for name, make in LOOKUPS.items()),
     ]
-    for k, activation in enumerate((None, "Relu")):
-        name = activation or "Gemm"
-        streams.append(Stream(f"{name} of a row", 56, partial(_dense_row, activation, seed + k)))
-        streams.append(Stream(f"{name} of rows", 64, partial(_dense_rows, activation, seed + 7 + k)))
-        streams.append(Stream(f"{name} beyond the caches", 4, partial(_dense_large, activation, seed + 11 + k)))
-    streams.append(Stream("Gemm with stored rows", 24, partial(_dense_stored, seed + 9)))
     for k, (name, make) in enumerate(_small_probes().items()):
-        streams.append(Stream(name, 24 if name in ERRATIC else 10, partial(_small, make, seed + 10 + k)))
+        streams.append(Stream(name, 24 if name in ERRATIC else 10, partial(small, make, seed + 10 + k)))
     return streams
 
 
-def _dense_row(activation: str | None, seed: int) -> Iterator[Probe]:
+Dense = Callable[[int, int, int, int], Probe]
+"""Inputs, outputs, rows and working set -> probe of a dense layer."""
+
+
+def dense_row(make: Dense, seed: int) -> Iterator[Probe]:
+    """Yield layers for one row."""
     wide = spread((1024, 10_000), (8, 512), (2e5, 1.6e7), seed=seed + 1)
     for k, (n_in, n_out, working_set) in enumerate(spread((4, 1024), (1, 1024), (2e4, 1.6e7), seed=seed)):
-        yield dense(activation, n_in, n_out, 1, working_set)
+        yield make(n_in, n_out, 1, working_set)
         if k % 5 == 4:
             n_in, n_out, working_set = next(wide)
-            yield dense(activation, n_in, n_out, 1, working_set)
+            yield make(n_in, n_out, 1, working_set)
 
 
-def _dense_rows(activation: str | None, seed: int) -> Iterator[Probe]:
+def dense_rows(make: Dense, seed: int) -> Iterator[Probe]:
+    """Yield layers for several rows."""
     for n_in, n_out, rows, working_set in spread((4, 1500), (1, 1024), (2, 300), (2e4, 1.6e7), seed=seed):
-        yield dense(activation, n_in, n_out, rows, working_set)
+        yield make(n_in, n_out, rows, working_set)
 
 
-def _dense_large(activation: str | None, seed: int) -> Iterator[Probe]:
+def dense_large(make: Dense, seed: int) -> Iterator[Probe]:
     """Yield layers behind a whole image: one matrix of many megabytes."""
     for k, (n_in, n_out, rows) in enumerate(spread((3000, 40_000), (64, 1024), (2, 40), seed=seed)):
         if 4 * n_in * n_out <= LARGEST_WEIGHTS:
-            yield dense(activation, n_in, n_out, 1 if k % 2 else rows, 4 * n_in * n_out)
+            yield make(n_in, n_out, 1 if k % 2 else rows, 4 * n_in * n_out)
 
 
-def _small(make: Callable[[int, int], Probe], seed: int) -> Iterator[Probe]:
+def dense_stored(make: Dense, seed: int) -> Iterator[Probe]:
+    """Yield products of a few rows with thousands of others, as of nearest neighbours."""
+    for n_in, stored, rows in spread((4, 200), (1000, 10_000), (0.4, 48), seed=seed):
+        yield make(n_in, stored, max(1, rows), 4 * n_in * stored)
+
+
+def small(make: Callable[[int, int], Probe], seed: int) -> Iterator[Probe]:
     """Yield an operation on one wide row and on many of them, then on one row and on several in turn."""
     yield make(4096, 1)
     yield make(4096, 256)
@@ -213,12 +235,6 @@ def _small(make: Callable[[int, int], Probe], seed: int) -> Iterator[Probe]:
         yield make(width, max(1, rows if k % 2 else 1))
         if k % 4 == 3:
             yield make(4 * width, 4 * rows + 1)
-
-
-def _dense_stored(seed: int) -> Iterator[Probe]:
-    """Yield products of a few rows with thousands of others, as of nearest neighbours."""
-    for n_in, stored, rows in spread((4, 200), (1000, 10_000), (0.4, 48), seed=seed):
-        yield dense(None, n_in, stored, max(1, rows), 4 * n_in * stored)
 
 
 def _nearest(seed: int) -> Iterator[Probe]:

@@ -113,6 +113,16 @@ def biased(op: str, tokens: int, width: int, rows: int) -> Probe:
 
 def token_streams(seed: int) -> list[Stream]:
     """Return the probes of networks on tokens."""
+    return [
+        Stream("dense on tokens", 80, partial(dense_tokens, token_dense, seed + 70)),
+        Stream("products", 64, partial(products, product, seed + 71)),
+        Stream("stacked products", 40, partial(stacks, batched, seed + 90)),
+        *shared_token_streams(seed),
+    ]
+
+
+def shared_token_streams(seed: int) -> list[Stream]:
+    """Return the probes of all kernels but products: networks in int8 have them as well."""
     makers: dict[str, Callable[[int, int, int], Probe]] = {
         "Reshape": partial(unary_of_tokens, "Reshape"),
         "Unsqueeze": partial(unary_of_tokens, "Unsqueeze"),
@@ -124,9 +134,6 @@ def token_streams(seed: int) -> list[Stream]:
         "Mean of tokens": mean,
     }
     return [
-        Stream("dense on tokens", 80, partial(_dense, seed + 70)),
-        Stream("products", 64, partial(_products, seed + 71)),
-        Stream("stacked products", 40, partial(_batched, seed + 90)),
         Stream("transpositions", 72, partial(_transpositions, seed + 72)),
         *(
             Stream(name, 24 if name in ERRATIC else 10, partial(_tokens, make, seed + 73 + k))
@@ -139,23 +146,26 @@ ERRATIC = ("Split", "Mean of tokens", "Add of a row")
 """Probes whose time depends on more than their bytes."""
 
 
-def _dense(seed: int) -> Iterator[Probe]:
+def dense_tokens(make: Callable[[int, int, int, int, int], Probe], seed: int) -> Iterator[Probe]:
+    """Yield dense layers on each token, from inputs, outputs, tokens, rows and working set."""
     ranges = ((16, 1100), (16, 1100), (1, 200), (0.2, 40), (2e5, 1.6e7))
     for n_in, n_out, tokens, rows, working_set in spread(*ranges, seed=seed):
         if 2 * n_in * n_out * tokens * rows <= MOST_FLOPS:
-            yield token_dense(n_in, n_out, tokens, max(1, rows), working_set)
+            yield make(n_in, n_out, tokens, max(1, rows), working_set)
 
 
-def _products(seed: int) -> Iterator[Probe]:
+def products(make: Callable[..., Probe], seed: int) -> Iterator[Probe]:
+    """Yield products of activations, of scores and of values in turn."""
     for k, (heads, tokens, width, rows) in enumerate(spread((1, 12), (4, 256), (4, 96), (0.2, 40), seed=seed)):
         if heads * rows * tokens**2 * width <= MOST_FLOPS and heads * rows * tokens**2 <= MOST_BYTES / 4:
-            yield product(heads, tokens, width, max(1, rows), scores=k % 2 == 0)
+            yield make(heads, tokens, width, max(1, rows), scores=k % 2 == 0)
 
 
-def _batched(seed: int) -> Iterator[Probe]:
+def stacks(make: Callable[[int, int, int, int], Probe], seed: int) -> Iterator[Probe]:
+    """Yield products with stacks of weights, from matrices, inputs, outputs and rows."""
     for matrices, n_in, n_out, rows in spread((4, 128), (4, 512), (1, 128), (0.2, 40), seed=seed):
         if 4 * matrices * n_in * n_out <= MOST_BYTES / 2 and 2 * rows * matrices * n_in * n_out <= MOST_FLOPS:
-            yield batched(matrices, n_in, n_out, max(1, rows))
+            yield make(matrices, n_in, n_out, max(1, rows))
 
 
 def _transpositions(seed: int) -> Iterator[Probe]:

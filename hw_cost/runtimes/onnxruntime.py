@@ -44,12 +44,11 @@ class OnnxRuntime(Runtime):
 
     @property
     def isolates(self) -> bool:
-        """True in fp32 on one thread; see `Runtime.isolates`. Otherwise whole networks tell more of their kernels.
+        """True on one thread; see `Runtime.isolates`. On several, whole networks tell more of their kernels.
 
-        Threads that sleep until they are needed, and numbers that are converted between kernels, are costs that copies
-        of one kernel do not show.
+        Threads that sleep until they are needed are a cost that copies of one kernel do not show.
         """
-        return self.precision == "fp32" and self.threads == 1
+        return self.threads == 1
 
     @classmethod
     def version(cls) -> str:

@@ -24,6 +24,7 @@ from metaml.models.image_layers import (
     ImageNetwork,
     ImageNode,
     Layer,
+    Stem,
     emit_sum,
 )
 
@@ -148,7 +149,7 @@ class Cell(ImageFamily):
         channels, stride = config["channels"], stem_stride(config, shape.height, shape.width)
         height, width = shrunk(shape.height, stride), shrunk(shape.width, stride)
         cell = cell_graph(config)
-        layers: list[Layer] = [Convolution(shape.channels, channels, 3, stride=stride)]
+        layers: list[Layer] = [Stem(shape.channels, channels, 3, stride=stride)]
         for stage in range(N_STAGES):
             if stage:
                 stride = stage_stride(stage, height, width)

@@ -17,6 +17,10 @@ from torch.nn import functional
 
 from hw_cost.graph import BATCH, OpGraph, Parameter
 from metaml.models.base import Tensors, emit_dense
+from metaml.models.layers import Prepared
+
+WINDOW_IMAGES, WINDOWS_ALONG = 256, 16
+"""Training images whose windows a `Stem` looks at, and about how many of them along a side."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,27 @@ class Convolution(Layer):
         scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         weight = self.convolution.weight * scale[:, None, None, None]
         return {"weight": weight, "bias": norm.bias - norm.running_mean * scale}
+
+
+class Stem(Convolution, Prepared):
+    """A convolution of the image itself, whose filters start as the principal components of its windows.
+
+    They are the leading eigenvectors of the covariance of small windows of the training images, and their negatives;
+    the normalisation behind them makes their outputs white (after Coates & Ng 2012, section 3.1). Filters beyond that
+    start at random, and all are trained. From few images a network learns more than from random filters.
+    """
+
+    @torch.no_grad()
+    def prepare(self, images: Tensor) -> None:  # type: ignore[override]
+        """Set the filters from standardised training images ``(n, c, h, w)``."""
+        weight, side = self.convolution.weight, self.convolution.kernel_size[0]
+        some = images[:: max(1, len(images) // WINDOW_IMAGES)][:WINDOW_IMAGES].float()
+        step = max(1, min(images.shape[2:]) // WINDOWS_ALONG)
+        windows = functional.unfold(some, side, padding=side // 2, stride=step).transpose(1, 2).flatten(0, 1)
+        _, vectors = torch.linalg.eigh(windows.T @ windows / len(windows))
+        leading = vectors.flip(1).T[: len(weight) // 2].reshape(-1, *weight.shape[1:])
+        weight[: len(leading)] = leading
+        weight[len(leading) : 2 * len(leading)] = -leading
 
 
 class Activation(Layer):

@@ -25,6 +25,7 @@ from metaml.models.image_layers import (
     Layer,
     Resize,
     SqueezeExcite,
+    Stem,
     eights,
 )
 
@@ -117,7 +118,7 @@ class MBConv(ImageFamily):
         layers: list[Layer] = []
         if (sizes.height, sizes.width) != (shape.height, shape.width):
             layers.append(Resize(sizes.height, sizes.width, before=(shape.height, shape.width)))
-        layers.append(Convolution(shape.channels, sizes.stem, 3, stride=sizes.stride))
+        layers.append(Stem(shape.channels, sizes.stem, 3, stride=sizes.stride))
         layers.append(Activation(config["activation"], in_place=True))
         layers += [
             inverted_residual(

@@ -19,7 +19,7 @@ from hw_cost.calibration import fit_correction
 from hw_cost.correction import GROUPS, PARTS, part_sums
 from hw_cost.devices import Device
 from hw_cost.kernels import kernels_of
-from hw_cost.networks import random_networks
+from hw_cost.networks import KINDS, random_networks
 from hw_cost.probes import Stream, baseline_of, call_probe, dense, encoder, probe_streams, trees, unary
 from hw_cost.profiling import first_probes
 from hw_cost.progress import Progress
@@ -152,16 +152,27 @@ def test_a_build_drowned_in_noise_is_refused(tiny, monkeypatch):
         build_table(time_limit_s=1)
 
 
-def test_every_probe_runs():
-    for probed in first_probes(probe_streams(), quick=True)[::4]:
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_every_probe_runs(precision):
+    for probed in first_probes(probe_streams(precision), quick=True)[::4]:
         OnnxRuntime().open(write_onnx(probed.graph, outputs=[probed.output]), optimise=False)
         OnnxRuntime().open(write_onnx(baseline_of(probed).graph), optimise=False)
 
 
-def test_probes_are_distinct_and_the_same_each_time():
-    names = [str(probed.kernel) for probed in first_probes(probe_streams(), quick=True)]
-    assert names == [str(probed.kernel) for probed in first_probes(probe_streams(), quick=True)]
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_probes_are_distinct_and_the_same_each_time(precision):
+    names = [str(probed.kernel) for probed in first_probes(probe_streams(precision), quick=True)]
+    assert names == [str(probed.kernel) for probed in first_probes(probe_streams(precision), quick=True)]
     assert len(set(names)) > 0.95 * len(names)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_probes_show_what_networks_of_all_kinds_are_made_of(precision):
+    shown = {probed.kernel.op for probed in first_probes(probe_streams(precision))}
+    runtime = OnnxRuntime(precision=precision)
+    networks = random_networks(2 * len(KINDS), seed=5, kinds=tuple(KINDS))
+    made_of = {kernel.op for network in networks for kernel in runtime.kernels(network.graph)}
+    assert made_of <= shown
 
 
 def measurement(ms: float) -> Measurement:

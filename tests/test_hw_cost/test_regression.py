@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hw_cost.quantities import TILE
 from hw_cost.regression import QUANTITIES, fit_kernels
 from hw_cost.sizes import SIZE_NAMES
 
@@ -18,6 +19,8 @@ def random_sizes(kind: str, random: np.random.Generator) -> dict[str, int]:
     if kind == "conv":
         side, sizes["stride"] = int(random.choice([1, 3, 5])), int(random.choice([1, 2]))
         sizes |= {"groups": 1, "window": side**2, "taps": sizes["height"] * sizes["width"] * side**2}
+        # a kernel of odd channels is slower than that of the next whole vector: the law is of whole vectors
+        sizes |= {name: TILE * -(-sizes[name] // TILE) for name in ("n_in", "n_out")}
     return sizes
 
 
@@ -29,6 +32,20 @@ def test_a_law_made_of_its_quantities_is_found():
     assert fit.weights == pytest.approx((0.3, 0.01, 2e-5), rel=1e-3)
     assert fit.spread == pytest.approx(0.02), "its floor"
     assert fit.predict({"lookups": 100, "bytes": 8}) == pytest.approx(0.3 + 1 + 0.016, rel=1e-3)
+
+
+def test_depthwise_kernels_of_odd_channels_may_be_slower():
+    channels, side = (16, 24, 40, 48, 64, 72, 8, 96, 33, 128, 37, 256), (8, 16)
+    sizes = [
+        {name: 1 for name in SIZE_NAMES["conv"]}
+        | {"height": n, "width": n, "n_in": c, "n_out": c, "groups": c, "window": 9, "taps": 9 * n * n}
+        | {"activation": 0, "added": 0}
+        for c in channels
+        for n in side
+    ]
+    latencies = np.array([1 + 1e-4 * s["taps"] * s["n_out"] * (1 if s["n_out"] % 16 == 0 else 2) for s in sizes])
+    fit = fit_kernels("conv", sizes, latencies)
+    assert fit.predict(sizes[4]) > fit.predict(sizes[6]), "40 channels are slower than 48"
 
 
 def test_noise_shows_in_the_spread():
