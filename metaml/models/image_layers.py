@@ -21,6 +21,8 @@ from metaml.models.layers import Prepared
 
 WINDOW_IMAGES, WINDOWS_ALONG = 256, 16
 """Training images whose windows a `Stem` looks at, and about how many of them along a side."""
+LEAST_VARIANCE = 0.01
+"""Of pixels of variance 1: what is added to the variance along a component before it is divided by its root."""
 
 
 @dataclass(frozen=True)
@@ -143,11 +145,11 @@ class Convolution(Layer):
 
 
 class Stem(Convolution, Prepared):
-    """A convolution of the image itself, whose filters start as the principal components of its windows.
+    """A convolution of the image itself, whose filters start as those that make its windows white.
 
-    They are the leading eigenvectors of the covariance of small windows of the training images, and their negatives;
-    the normalisation behind them makes their outputs white (after Coates & Ng 2012, section 3.1). Filters beyond that
-    start at random, and all are trained. From few images a network learns more than from random filters.
+    They are the leading principal components of small windows of the training images, each divided by the standard
+    deviation along it (Coates & Ng 2012, section 3.1), and their negatives; filters beyond that start at random. All are
+    trained, the small components slowly, because their filters are large. From few images a network learns more so.
     """
 
     @torch.no_grad()
@@ -157,8 +159,9 @@ class Stem(Convolution, Prepared):
         some = images[:: max(1, len(images) // WINDOW_IMAGES)][:WINDOW_IMAGES].float()
         step = max(1, min(images.shape[2:]) // WINDOWS_ALONG)
         windows = functional.unfold(some, side, padding=side // 2, stride=step).transpose(1, 2).flatten(0, 1)
-        _, vectors = torch.linalg.eigh(windows.T @ windows / len(windows))
-        leading = vectors.flip(1).T[: len(weight) // 2].reshape(-1, *weight.shape[1:])
+        variances, components = torch.linalg.eigh(windows.T @ windows / len(windows))
+        white = (components / torch.sqrt(variances.clamp(min=0) + LEAST_VARIANCE)).flip(1).T
+        leading = white[: len(weight) // 2].reshape(-1, *weight.shape[1:])
         weight[: len(leading)] = leading
         weight[len(leading) : 2 * len(leading)] = -leading
 

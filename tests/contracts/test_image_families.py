@@ -17,6 +17,7 @@ from metaml.latency import LatencyModel, open_device
 from metaml.metrics import metric_for
 from metaml.models import FAMILIES, ImageShape
 from metaml.models.cell import EDGES, OPERATIONS, cell_graph, edge_name
+from metaml.models.image_layers import Stem
 from metaml.models.mbconv import plan
 from metaml.runners import Job
 from metaml.runners.worker import run_job
@@ -121,6 +122,18 @@ def test_every_block_agrees_with_onnxruntime(change):
     configuration = small(SPACE.default("mbconv") | change)
     pipeline = evaluator_of(task).refit(configuration, seconds=60)
     assert check_parity(to_onnx(pipeline, task).SerializeToString(), pipeline, task.inputs) <= 1e-4
+
+
+def test_the_first_filters_make_the_windows_of_training_images_white():
+    rough = torch.randn(300, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    images = nn.functional.interpolate(rough, size=(32, 32), mode="bilinear")
+    images = (images - images.mean()) / images.std()
+    stem = Stem(3, 10, 3)
+    stem.prepare(images)
+    with torch.no_grad():
+        channels = stem.convolution(images).transpose(0, 1).flatten(1)
+    np.testing.assert_allclose(torch.cov(channels[:5]), np.eye(5), atol=0.1)
+    torch.testing.assert_close(channels[5:], -channels[:5])
 
 
 def test_latency_is_that_of_the_architecture_and_is_told_once(device_table):
