@@ -148,8 +148,8 @@ class Stem(Convolution, Prepared):
     """A convolution of the image itself, whose filters start as those that make its windows white.
 
     They are the leading principal components of small windows of the training images, each divided by the standard
-    deviation along it (Coates & Ng 2012, section 3.1), and their negatives; filters beyond that start at random. All are
-    trained, the small components slowly, because their filters are large. From few images a network learns more so.
+    deviation along it (Coates & Ng 2012, section 3.1), and their negatives; filters beyond that start at random. All
+    are trained, the small components slowly, because their filters are large. From few images a network learns more so.
     """
 
     @torch.no_grad()
