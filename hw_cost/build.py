@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from hw_cost.apportion import apportion
@@ -48,8 +49,17 @@ class Plan:
     def make(cls, runtime: Runtime, *, quick: bool = False) -> Plan:
         """Return the plan of a full or of a quick build."""
         if runtime.isolates:
-            return cls(probe_streams(runtime.precision), *((42, 28) if quick else (336, 168)), quick=quick)
+            drawn = probe_streams(runtime.precision, blocked=runtime.blocks_channels)
+            streams = [stream for each in drawn if (stream := _runnable(each, runtime))]
+            return cls(streams, *((42, 28) if quick else (336, 168)), quick=quick)
         return cls([], *((42, 28, 112) if quick else (224, 112, 420)), quick=quick)
+
+
+def _runnable(stream: Stream, runtime: Runtime) -> Stream | None:
+    """Return the stream without the probes that the runtime cannot execute; None when these are all of its first."""
+    if all(runtime.unsupported(probed.graph) for probed in islice(stream.draw(), stream.first)):
+        return None
+    return replace(stream, draw=lambda: (p for p in stream.draw() if not runtime.unsupported(p.graph)))
 
 
 def build_table(

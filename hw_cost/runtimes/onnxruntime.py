@@ -41,6 +41,7 @@ class OnnxRuntime(Runtime):
 
     name = "onnxruntime"
     precisions = ("fp32", "int8")
+    blocks_channels = True
 
     @property
     def isolates(self) -> bool:
