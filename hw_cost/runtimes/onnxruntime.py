@@ -7,6 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import onnx
@@ -43,6 +44,10 @@ class OnnxRuntime(Runtime):
     precisions = ("fp32", "int8")
     blocks_channels = True
 
+    def __init__(self, *, threads: int = 1, precision: str = "fp32") -> None:
+        super().__init__(threads=threads, precision=precision)
+        self._seen: WeakKeyDictionary[OpGraph, dict[tuple[int, int], list[Kernel]]] = WeakKeyDictionary()
+
     @property
     def isolates(self) -> bool:
         """True on one thread; see `Runtime.isolates`. On several, whole networks tell more of their kernels.
@@ -72,12 +77,21 @@ class OnnxRuntime(Runtime):
         return quantise(model, [random_feeds(inputs, 1, seed=seed) for seed in range(N_CALIBRATION)])
 
     def kernels(self, network: OpGraph | OnnxModel, batch: int = 1) -> list[Kernel]:
-        """Return the kernels of a call: by the rules of `hw_cost.fusion` where they hold, else as a call shows them."""
-        if isinstance(network, OpGraph):
-            if self.precision == "fp32" and rules_hold(network):
-                return threaded(kernels_of(network, batch), self.threads)
-            network = write_onnx(network)
-        graph = self.execute(network, batch).graph
+        """Return the kernels of a call: by the rules of `hw_cost.fusion` where they hold, else as a call shows them.
+
+        The call of a graph is made once; a second question is answered from memory.
+        """
+        if not isinstance(network, OpGraph):
+            return self._shown(network, batch)
+        if self.precision == "fp32" and rules_hold(network):
+            return threaded(kernels_of(network, batch), self.threads)
+        known, key = self._seen.setdefault(network, {}), (batch, len(network.network))
+        if key not in known:
+            known[key] = self._shown(write_onnx(network), batch)
+        return list(known[key])
+
+    def _shown(self, model: OnnxModel, batch: int) -> list[Kernel]:
+        graph = self.execute(model, batch).graph
         return threaded(kernels_of(graph, batch, operations=graph), self.threads)
 
     def execute(self, model: OnnxModel, batch: int = 1, runs: int = 1) -> Execution:
