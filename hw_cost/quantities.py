@@ -11,8 +11,6 @@ CACHE_STEPS = range(15, 27)
 """Powers of two of the working set, bytes, between which the cost of reading constants may rise: 32 KiB to 64 MiB."""
 TILE = 16
 """Outputs that a dense kernel computes together: 64 bytes of floats."""
-VECTOR = 8
-"""Channels that a depthwise kernel computes together at least; what is left over is computed one by one."""
 DOT = 4
 """Bytes whose products are added at once where a kernel computes in 8 bits."""
 DEPTH = 256
@@ -74,18 +72,16 @@ def _conv(s: Sizes) -> list[float]:
     is_matrix = window == 1 and stride == 1  # else the image is written as a matrix first, where that is the way
     pixels = images * height * width * s["groups"]
     copies = 0 if is_matrix else pixels * window  # of as many channels as a group has
-    columns, written = (copies or pixels) * n_in, copies * n_in
+    columns = copies * n_in
     tiles = TILE * math.ceil(n_out / s["groups"] / TILE) * math.ceil(n_in * window / DOT)
-    is_depthwise = 1 < s["groups"] == n_out
     calls = rows_read * filters * blocks if n_in > 1 else 0
     return [
         *(1, images, images * n_out, macs, loads, out, out * blocks, inside, calls, calls * groups, weights),
         *(out * (s["activation"] >= level) for level in (1, 2, 3)),
-        *(broadcasts, written, written * _ramp(4 * written / images, 17, 20), images * s["groups"]),
+        *(broadcasts, columns, columns * _ramp(4 * columns / images, 17, 20), images * s["groups"]),
         *(out * s["added"], macs * (stride > 1), loads * (stride > 1), images * height * n_out),
         *(out * _ramp(4 * out, 18, 21), out * _ramp(4 * out, 21, 25)),
-        *(copies, pixels * tiles, columns * (n_in * window % DOT > 0), out * (n_out // s["groups"] % TILE > 0)),
-        *(macs * (is_depthwise and n_out % TILE > 0), images * s["taps"] * (n_out % VECTOR) * is_depthwise),
+        *(copies, pixels * tiles),
         *(inside * _ramp(4 * inside, 14, 17), inside * _ramp(4 * inside, 18, 21), inside * _ramp(4 * inside, 21, 25)),
         *(loads * _ramp(4 * weights, 14, 16), loads * _ramp(4 * weights, 18, 21)),
         *(weights * rise for rise in _rises(s["working_set"])),

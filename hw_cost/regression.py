@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from hw_cost.kernels import Kernel, work_of
-from hw_cost.quantities import QUANTITIES
+from hw_cost.quantities import DOT, QUANTITIES, TILE
 from hw_cost.residual import Residual
 from hw_cost.sizes import Sizes
 
@@ -78,9 +78,20 @@ def _at_least(sizes: Sizes, rows: int) -> Sizes:
 
 
 def features(kind: str, sizes: Sizes) -> list[float]:
-    """Return the logarithms of sizes, FLOPs and bytes: what a residual is a function of."""
+    """Return what a residual is a function of: the logarithms of sizes, FLOPs and bytes, and odd channels."""
     work = work_of(Kernel(_EXAMPLES[kind], sizes)) or {}
-    return [math.log(max(0.5, value)) for value in (*sizes.values(), *work.values())]
+    logs = [math.log(max(0.5, value)) for value in (*sizes.values(), *work.values())]
+    return logs + _oddness(sizes) if kind == "conv" else logs
+
+
+def _oddness(s: Sizes) -> list[float]:
+    """Return how far the channels of a convolution are from whole vectors, which slower code computes than the others.
+
+    Inputs of a window that are no multiple of `DOT`, and the halvings of `TILE` until it divides the outputs.
+    """
+    n_out = s["n_out"] if s["groups"] == s["n_out"] else s["n_out"] // s["groups"]
+    inputs = s["n_in"] // s["groups"] * s["window"]
+    return [float(inputs % DOT > 0), math.log2(TILE / math.gcd(n_out, TILE))]
 
 
 def fit_kernels(kind: str, sizes: Sequence[Sizes], latencies_us: np.ndarray, *, folds: int = 5) -> Fit:

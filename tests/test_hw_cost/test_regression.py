@@ -3,7 +3,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw_cost.quantities import TILE
 from hw_cost.regression import QUANTITIES, fit_kernels
 from hw_cost.sizes import SIZE_NAMES
 
@@ -19,8 +18,6 @@ def random_sizes(kind: str, random: np.random.Generator) -> dict[str, int]:
     if kind == "conv":
         side, sizes["stride"] = int(random.choice([1, 3, 5])), int(random.choice([1, 2]))
         sizes |= {"groups": 1, "window": side**2, "taps": sizes["height"] * sizes["width"] * side**2}
-        # a kernel of odd channels is slower than that of the next whole vector: the law is of whole vectors
-        sizes |= {name: TILE * -(-sizes[name] // TILE) for name in ("n_in", "n_out")}
     return sizes
 
 
