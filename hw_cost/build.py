@@ -46,11 +46,18 @@ class Plan:
     quick: bool = False
 
     @classmethod
-    def make(cls, runtime: Runtime, *, quick: bool = False) -> Plan:
-        """Return the plan of a full or of a quick build."""
+    def make(cls, runtime: Runtime, *, quick: bool = False, length: float = 1.0) -> Plan:
+        """Return the plan of a full or of a quick build.
+
+        Args:
+            runtime: what executes kernels and networks.
+            quick: whether it is a quick one.
+            length: above 1, so many times as many kernels are measured.
+        """
         if runtime.isolates:
             drawn = probe_streams(runtime.precision, blocked=runtime.blocks_channels)
-            streams = [stream for each in drawn if (stream := _runnable(each, runtime))]
+            able = [stream for each in drawn if (stream := _runnable(each, runtime))]
+            streams = [replace(stream, first=round(max(1.0, length) * stream.first)) for stream in able]
             return cls(streams, *((42, 28) if quick else (336, 168)), quick=quick)
         return cls([], *((42, 28, 112) if quick else (224, 112, 420)), quick=quick)
 
@@ -76,7 +83,8 @@ def build_table(
     Args:
         device: this machine with its settings; one thread when None.
         quick: measure a quarter of the kernels.
-        time_limit_s: wall time; `FULL_S`, or `QUICK_S` for a quick build. Kernels take about half of it at most.
+        time_limit_s: wall time; `FULL_S`, or `QUICK_S` for a quick build. Kernels take about half of it at most. In more
+            time more kernels are measured, which foretells convolutions in int8 above all better.
         progress: called with a stage, what is done and what there is.
         resume: file that keeps what was measured so far; a build that was stopped goes on from it.
         seed: of the order of measurements.
@@ -92,7 +100,7 @@ def build_table(
     if not runtime.tells_sizes:
         raise ValueError(f"There is no table for {device.runtime}: it does not tell the sizes of its kernels")
     limit = time_limit_s or (QUICK_S if quick else FULL_S)
-    started, plan = time.monotonic(), Plan.make(runtime, quick=quick)
+    started, plan = time.monotonic(), Plan.make(runtime, quick=quick, length=1.0 if quick else limit / FULL_S)
     kept = Progress.resume(device, resume, progress)
     with pinned(device.threads):
         floor_s = None if kept.reference_us is None else 1e-6 * kept.reference_us

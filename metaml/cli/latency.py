@@ -35,7 +35,12 @@ def latency() -> None:
 
 @latency.command()
 @click.option("--out", type=click.Path(path_type=Path), help="JSON file; default: where searches on this machine look.")
-@click.option("--time", "time_limit", type=options.Duration(), help="Default: 9 minutes, or 90 s for a quick build.")
+@click.option(
+    "--time",
+    "time_limit",
+    type=options.Duration(),
+    help="Default: 10 minutes, or 90 s for a quick build; a longer build measures more kernels.",
+)
 @click.option("--quick", is_flag=True, help="Measure fewer kernels.")
 @options.runtime_options
 @click.option(

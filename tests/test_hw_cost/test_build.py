@@ -176,6 +176,11 @@ def test_probes_show_what_networks_of_all_kinds_are_made_of(runtime):
     assert {kernel.op for graph in able for kernel in runtime.kernels(graph)} <= shown
 
 
+def test_a_longer_build_measures_more_kernels():
+    usual, longer = (len(first_probes(Plan.make(OnnxRuntime(), length=length).streams)) for length in (0.5, 2.0))
+    assert 1.9 * usual < longer <= 2 * usual
+
+
 def test_a_plan_leaves_out_what_the_runtime_cannot_execute():
     streams = Plan.make(Torch()).streams
     assert "trees for a row" not in [stream.name for stream in streams]
