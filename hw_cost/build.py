@@ -83,8 +83,8 @@ def build_table(
     Args:
         device: this machine with its settings; one thread when None.
         quick: measure a quarter of the kernels.
-        time_limit_s: wall time; `FULL_S`, or `QUICK_S` for a quick build. Kernels take about half of it at most. In more
-            time more kernels are measured, which foretells convolutions in int8 above all better.
+        time_limit_s: wall time; `FULL_S`, or `QUICK_S` for a quick build. Kernels take about half of it at most. In
+            more time more kernels are measured, which foretells convolutions in int8 above all better.
         progress: called with a stage, what is done and what there is.
         resume: file that keeps what was measured so far; a build that was stopped goes on from it.
         seed: of the order of measurements.
