@@ -118,7 +118,8 @@ def test_an_interrupted_long_training_delivers_what_its_trial_left(folder, devic
     class StopAtTheEnd(Listener):
         def finishing(self, text):
             assert "longer" in text
-            threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
+            main = threading.main_thread().ident  # a signal to another thread waits until this one is awake
+            threading.Timer(0.1, signal.pthread_kill, [main, signal.SIGINT]).start()
 
     result = metaml.search(
         folder, device=device_table, store=False, out=tmp_path / "run", listener=StopAtTheEnd(), **OPTIONS
