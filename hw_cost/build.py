@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 
 from hw_cost.apportion import apportion
@@ -55,18 +54,10 @@ class Plan:
             length: above 1, so many times as many kernels are measured.
         """
         if runtime.isolates:
-            drawn = probe_streams(runtime.precision, blocked=runtime.blocks_channels)
-            able = [stream for each in drawn if (stream := _runnable(each, runtime))]
-            streams = [replace(stream, first=round(max(1.0, length) * stream.first)) for stream in able]
+            drawn = probe_streams(runtime.precision)
+            streams = [replace(stream, first=round(max(1.0, length) * stream.first)) for stream in drawn]
             return cls(streams, *((42, 28) if quick else (336, 168)), quick=quick)
         return cls([], *((42, 28, 112) if quick else (224, 112, 420)), quick=quick)
-
-
-def _runnable(stream: Stream, runtime: Runtime) -> Stream | None:
-    """Return the stream without the probes that the runtime cannot execute; None when these are all of its first."""
-    if all(runtime.unsupported(probed.graph) for probed in islice(stream.draw(), stream.first)):
-        return None
-    return replace(stream, draw=lambda: (p for p in stream.draw() if not runtime.unsupported(p.graph)))
 
 
 def build_table(

@@ -24,14 +24,8 @@ __all__ = [
 ]
 
 
-def probe_streams(precision: str = "fp32", *, blocked: bool = True, seed: int = 0) -> list[Stream]:
-    """Return the probes of a table, sort by sort.
-
-    Args:
-        precision: ``fp32`` or ``int8``.
-        blocked: whether the runtime keeps the channels of images in blocks.
-        seed: of all sequences.
-    """
+def probe_streams(precision: str = "fp32", *, seed: int = 0) -> list[Stream]:
+    """Return the probes of a table of a precision, ``fp32`` or ``int8``, sort by sort."""
     if precision == "int8":
         return quantised_streams(seed)
-    return [*tabular_streams(seed), *image_streams(seed, blocked=blocked), *token_streams(seed)]
+    return [*tabular_streams(seed), *image_streams(seed), *token_streams(seed)]

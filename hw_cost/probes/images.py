@@ -153,11 +153,11 @@ PLAIN = {"plain": (90, (3, 1, 5, 1)), "plain depthwise": (24, (3, 5))}
 """The same of those that are not in blocks."""
 
 
-def image_streams(seed: int, *, blocked: bool) -> list[Stream]:
-    """Return the probes of networks on images; `blocked` says whether the runtime keeps channels in blocks."""
+def image_streams(seed: int) -> list[Stream]:
+    """Return the probes of networks on images."""
     streams = []
     for k, (kind, (n, windows)) in enumerate((CONVOLUTIONS | PLAIN).items()):
-        make = partial(convolution, blocked=blocked and kind not in PLAIN)
+        make = partial(convolution, blocked=kind not in PLAIN)
         streams.append(Stream(f"{kind} convolution", n, partial(convolutions, make, kind, windows, seed + 30 + k)))
     return [*streams, *shared_image_streams(seed)]
 

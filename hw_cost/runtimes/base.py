@@ -92,8 +92,6 @@ class Runtime(ABC):
     """Precisions that can be asked for."""
     tells_sizes: ClassVar[bool] = True
     """Whether `kernels` tells the sizes of all kernels, without which there is no table."""
-    blocks_channels: ClassVar[bool] = False
-    """Whether images are kept with their channels in blocks, by operators of its own."""
 
     def __init__(self, *, threads: int = 1, precision: str = "fp32") -> None:
         if threads < 1:

@@ -42,7 +42,6 @@ class OnnxRuntime(Runtime):
 
     name = "onnxruntime"
     precisions = ("fp32", "int8")
-    blocks_channels = True
 
     def __init__(self, *, threads: int = 1, precision: str = "fp32") -> None:
         super().__init__(threads=threads, precision=precision)

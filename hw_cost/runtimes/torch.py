@@ -39,11 +39,6 @@ class Torch(Runtime):
         """Return the version of torch."""
         return str(torch.__version__)
 
-    @property
-    def isolates(self) -> bool:
-        """True on one thread: each copy of an operation is a call of its own; see `Runtime.isolates`."""
-        return self.threads == 1
-
     def open(self, model: OnnxModel, *, batch: int = 1, optimise: bool = True) -> TorchModel:
         """Rebuild a model from calls of torch; see `Runtime.open`. The threads are those of the whole process."""
         del batch, optimise
@@ -78,8 +73,6 @@ class TorchCuda(Torch):
 
     name = "torch-cuda"
     target = "cuda"
-    isolates = False
-    """Calls only queue kernels: copies of one show what the processor takes to queue it."""
 
     @classmethod
     def version(cls) -> str:
@@ -102,7 +95,6 @@ class TorchCompiled(Torch):
 
     name = "torch-compile"
     tells_sizes = False
-    isolates = False
 
     def open(self, model: OnnxModel, *, batch: int = 1, optimise: bool = True) -> TorchModel:
         """Compile a model for `batch` rows, which takes seconds."""

@@ -25,7 +25,6 @@ from hw_cost.profiling import first_probes
 from hw_cost.progress import Progress
 from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes import OnnxRuntime
-from hw_cost.runtimes.torch import Torch
 from hw_cost.shipped import adapt, nearest_table, table_for
 from hw_cost.table import LatencyTable
 from hw_cost.validation import compare, validate
@@ -167,24 +166,17 @@ def test_probes_are_distinct_and_the_same_each_time(precision):
     assert len(set(names)) > 0.95 * len(names)
 
 
-@pytest.mark.parametrize("runtime", [OnnxRuntime(), OnnxRuntime(precision="int8"), Torch()], ids=str)
-def test_probes_show_what_networks_of_all_kinds_are_made_of(runtime):
-    shown = {probed.kernel.op for probed in first_probes(Plan.make(runtime).streams)}
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_probes_show_what_networks_of_all_kinds_are_made_of(precision):
+    shown = {probed.kernel.op for probed in first_probes(probe_streams(precision))}
+    runtime = OnnxRuntime(precision=precision)
     networks = random_networks(2 * len(KINDS), seed=5, kinds=tuple(KINDS))
-    able = [network.graph for network in networks if not runtime.unsupported(network.graph)]
-    assert len(able) >= 10
-    assert {kernel.op for graph in able for kernel in runtime.kernels(graph)} <= shown
+    assert {kernel.op for network in networks for kernel in runtime.kernels(network.graph)} <= shown
 
 
 def test_a_longer_build_measures_more_kernels():
     usual, longer = (len(first_probes(Plan.make(OnnxRuntime(), length=length).streams)) for length in (0.5, 2.0))
     assert 1.9 * usual < longer <= 2 * usual
-
-
-def test_a_plan_leaves_out_what_the_runtime_cannot_execute():
-    streams = Plan.make(Torch()).streams
-    assert "trees for a row" not in [stream.name for stream in streams]
-    assert not any(Torch().unsupported(probed.graph) for probed in first_probes(streams, quick=True))
 
 
 def measurement(ms: float) -> Measurement:
