@@ -121,9 +121,13 @@ def test_an_interrupted_long_training_delivers_what_its_trial_left(folder, devic
             main = threading.main_thread().ident  # a signal to another thread waits until this one is awake
             threading.Timer(0.1, signal.pthread_kill, [main, signal.SIGINT]).start()
 
-    result = metaml.search(
-        folder, device=device_table, store=False, out=tmp_path / "run", listener=StopAtTheEnd(), **OPTIONS
-    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where tests run in the background
+    try:
+        result = metaml.search(
+            folder, device=device_table, store=False, out=tmp_path / "run", listener=StopAtTheEnd(), **OPTIONS
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert result.was_interrupted
     assert result.best["trained_on"] == "the training rows of the first split"
     assert any("interrupted" in note for note in result.summary["notes"])
