@@ -53,8 +53,12 @@ def _start(values: Floats, mask: Floats, rank: int) -> Floats:
     """Return first factors ``(t, 1 + rank)``: constant 1 and leading left singular vectors of the known residuals."""
     mean = values.sum(axis=0) / (mask.sum(axis=0) + 1.0)
     residual = (values - mean) * mask
-    _, vectors = np.linalg.eigh(residual @ residual.T)
-    return np.column_stack([np.ones(len(values)), vectors[:, ::-1][:, :rank] * np.sqrt(len(values))])
+    if len(residual) <= residual.shape[1]:
+        left = np.linalg.eigh(residual @ residual.T)[1][:, ::-1][:, :rank]
+    else:  # many tasks: a square of them would not fit into memory
+        squares, right = np.linalg.eigh(residual.T @ residual)
+        left = residual @ right[:, ::-1][:, :rank] / np.sqrt(np.maximum(squares[::-1][:rank], 1e-12))
+    return np.column_stack([np.ones(len(values)), left * np.sqrt(len(values))])
 
 
 def _loadings(values: Floats, mask: Floats, factors: Floats, variance: Floats, centre: Floats) -> tuple[Floats, Floats]:

@@ -36,6 +36,14 @@ def test_a_planted_low_rank_matrix_is_recovered_through_holes():
     assert (filled == truth)[~holes].all() and (variance >= 0).all()
 
 
+def test_many_more_tasks_than_configurations_are_completed_in_little_memory():
+    random = np.random.default_rng(1)
+    truth = random.normal(size=(30_000, 3)) @ random.normal(size=(3, 20))
+    holes = random.random(truth.shape) < 0.3
+    filled, _ = complete(np.where(holes, np.nan, truth), np.zeros((20, 0)))
+    assert np.sqrt(np.mean((filled - truth)[holes] ** 2)) < 0.1 * truth.std()
+
+
 def test_a_configuration_never_seen_is_predicted_from_its_hyperparameters():
     widths = np.arange(1, 21)
     truth = np.outer(np.linspace(0.5, 1.5, 30), widths / 20) + 0.001 * np.random.default_rng(0).normal(size=(30, 20))
