@@ -25,8 +25,6 @@ POOLS = tuple(
     f"{prefix}{op}" for prefix in ("", BLOCKED_PREFIX) for op in ("MaxPool", "AveragePool", "GlobalAveragePool")
 )
 ACTIVATIONS = ("", "Relu", "Relu", "", "HardSwish", "Relu", "", "Sigmoid")
-
-
 STEMS = (3, 1, 8, 4, 12, 3, 15, 6, 10)
 """Channels of images that are read as they are."""
 

@@ -99,7 +99,7 @@ def convolution(shape: Convolution, rows: int, working_set: int) -> Probe:
     return _probe(add, (BATCH, size, size, shape.n_in), rows)
 
 
-def shape(kind: str, size: int, n_in: int, n_out: int, side: int, k: int) -> Convolution:
+def convolution_shape(kind: str, size: int, n_in: int, n_out: int, side: int, k: int) -> Convolution:
     """Return the shape of a convolution; two of three have channels in eights, as most networks do."""
     step, stride = 8 if k % 3 else 1, 2 if k % 4 == 3 else 1
     groups = (2, 4, 8, 16)[k % 4] if kind == "grouped" else 1
@@ -164,7 +164,9 @@ def quantised_streams(seed: int) -> list[Stream]:
         Stream("quantised stacked products", 48, partial(stacks, batched, seed + 90)),
     ]
     for k, (kind, (n, windows)) in enumerate(CONVOLUTIONS.items()):
-        draw = partial(convolutions, convolution, kind, windows, seed + 30 + k, shape_of=shape, fewest=FEWEST)
+        draw = partial(
+            convolutions, convolution, kind, windows, seed + 30 + k, shape_of=convolution_shape, fewest=FEWEST
+        )
         streams.append(Stream(f"quantised {kind} convolution", max(n, 40), draw))
     makers: dict[str, Callable[[int, int, int], Probe]] = {
         op: partial(window, pool, op) for op in ("QLinearAveragePool", "NhwcMaxPool")

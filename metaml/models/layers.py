@@ -11,7 +11,7 @@ from hw_cost.graph import OpGraph, Parameter
 
 
 class Prepared(nn.Module, ABC):
-    """A layer with buffers that the training rows set once, before the training."""
+    """A layer with buffers, or weights to start from, that the training rows set once, before the training."""
 
     @abstractmethod
     def prepare(self, *inputs: Tensor) -> None:
