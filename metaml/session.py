@@ -15,7 +15,7 @@ from metaml.halving import Halving, Rungs
 from metaml.latency import MEASURE_SECONDS
 from metaml.logbook import Logbook
 from metaml.proposals import Proposal, Proposer
-from metaml.refits import pays_longer, refit_seconds
+from metaml.refits import MOST_LENGTHENED, pays_longer, refit_seconds
 from metaml.request import SearchRequest
 from metaml.runners import Job, Outcome, WorkerPool
 from metaml.trial import Trial
@@ -37,7 +37,7 @@ MIN_HALVING_ROWS = math.inf
 COMPRESSING_FACTOR, COMPRESSING_SECONDS = 3.0, 5.0
 """Compressions get so many times the seconds of the best trial, and so many seconds for measurements."""
 LONGER_SHARE = 0.45
-"""Share of the time limit for training the best on all rows for longer than in its trial, where that pays."""
+"""At most this share of the time limit is for training the best on all rows for longer than in its trial."""
 CLOSING_SECONDS = 1.5
 """Kept for the report and the end of processes."""
 
@@ -244,10 +244,10 @@ class Session:
         n_folds = len(self._context.splits)
         refits = [refit_seconds(trial, n_folds) for trial in finalists(self._log.trials)[: self._request.max_members]]
         compressing = (COMPRESSING_FACTOR * best.seconds + COMPRESSING_SECONDS) * (self._request.compress != "none")
-        together = compressing + max(*refits, sum(refits) / self._request.workers)
-        together = min(together, 0.25 * self._request.time_limit)
+        refitting = max(*refits, sum(refits) / self._request.workers)
+        together = min(compressing + refitting, 0.25 * self._request.time_limit)
         if self._request.compress == "none" and pays_longer(best):
-            together = max(together, LONGER_SHARE * self._request.time_limit)
+            together = max(together, min(MOST_LENGTHENED * refitting, LONGER_SHARE * self._request.time_limit))
         reserve = CLOSING_SECONDS + 2 * MEASURE_SECONDS + together
         return self._deadline - min(reserve, 0.5 * self._request.time_limit)
 

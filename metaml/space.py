@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace
 from ConfigSpace import Configuration as SpaceConfiguration
+from ConfigSpace.hyperparameters import Hyperparameter
 from ConfigSpace.util import deactivate_inactive_hyperparameters
 
 from metaml.data import Modality
@@ -19,6 +20,8 @@ from metaml.trial import Configuration
 _DELIMITER = ":"
 STEP = 0.2
 """Standard deviation of the step to a neighbour, as a share of a number's range: that of SMAC's local search."""
+FEW = 8
+"""Where so few values are left, ConfigSpace returns all of them when asked for as many."""
 
 _TRAINED_AS_BEFORE: dict[str, Any] = {
     "optimiser": "adamw",
@@ -180,12 +183,20 @@ class SearchSpace:
         values = {name: configuration.get(name, hp.default_value) for name, hp in space.items()}
         movable = [name for name in configuration if name in space and space[name].size > 1]
         for name in rng.choice(movable, size=min(len(movable), rng.randint(1, 3)), replace=False):
-            values[name] = rng.choice(space[name].neighbors_values(values[name], 1, std=STEP, seed=rng))
+            values[name] = _moved(space[name], values[name], rng)
         return self._configuration(configuration["family"], deactivate_inactive_hyperparameters(values, space))
 
     def _configuration(self, family: str, point: SpaceConfiguration) -> Configuration:
         values = {f"{family}{_DELIMITER}{key}": value for key, value in dict(point).items()}
         return self.to_configuration(SpaceConfiguration(self._joined, values={"family": family, **values}))
+
+
+def _moved(hyperparameter: Hyperparameter[Any, Any], value: Any, rng: np.random.RandomState) -> Any:
+    """Return another value nearby; any other one where, rarely, all of ConfigSpace's draws were the value itself."""
+    try:
+        return rng.choice(hyperparameter.neighbors_values(value, 1, std=STEP, seed=rng))
+    except ValueError:
+        return rng.choice(hyperparameter.neighbors_values(value, FEW, std=STEP, seed=rng))
 
 
 SPACES: dict[Modality, SearchSpace] = {

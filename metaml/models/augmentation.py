@@ -26,7 +26,7 @@ def augmentation_space() -> list[Hyperparameter[Any, Any]]:
     """Return the hyperparameters of the augmentation; 0 and ``none`` are nothing."""
     return [
         CategoricalHyperparameter("flip", ["none", "horizontal"], default_value="horizontal"),
-        OrdinalHyperparameter("crop", [0.0, 0.0625, 0.125, 0.25], default_value=0.125),
+        OrdinalHyperparameter("crop", [0.0, 0.0625, 0.125, 0.25], default_value=0.0625),
         OrdinalHyperparameter("cutout", [0.0, 0.25, 0.5], default_value=0.25),
         OrdinalHyperparameter("mixup", [0.0, 0.2, 0.5], default_value=0.5),
         OrdinalHyperparameter("distortion", [0.0, 0.25, 0.5, 1.0], default_value=0.0),

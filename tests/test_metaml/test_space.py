@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from metaml.history import upgraded
@@ -38,6 +38,7 @@ def test_every_family_has_a_default_and_every_configuration_its_space():
 @pytest.mark.parametrize("space", SPACES.values(), ids=list(SPACES))
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**31 - 1))
+@example(seed=110557)
 def test_a_neighbour_is_another_point_of_the_same_family(space, seed):
     (configuration,) = space.sample(seed % 7 + 1, seed)[-1:]
     near = space.neighbour(configuration, seed)
