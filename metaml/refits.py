@@ -28,8 +28,8 @@ USED_SHARE = 0.95
 MOST_THREADS = 4
 """Threads of a refit, where other workers have nothing to do."""
 MOST_LENGTHENED = 4.0
-"""A configuration is not trained for more than this many times the epochs of its trial: on few images 140 and 290 epochs
-gave the same accuracy, and 290 the worse probabilities."""
+"""A configuration is not trained for more than this many times the epochs of its trial: on few images 140 and
+290 epochs gave the same accuracy, and 290 the worse probabilities."""
 
 
 def refit_seconds(trial: Trial, n_folds: int) -> float:
