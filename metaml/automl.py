@@ -464,7 +464,7 @@ def _why_nothing(trials: list[Trial], was_interrupted: bool) -> str:
         return "Interrupted before the first trial ended; there is no model yet."
     failed = [trial for trial in trials if trial.status != "infeasible" and trial.message]
     if not failed or all(trial.status == "timeout" for trial in failed):
-        return "No trial ended in time; give the search more --time."
+        return "No trial ended in time; give the search more time (--time, in Python time_limit)."
     reason, count = Counter(trial.message.strip().splitlines()[-1] for trial in failed).most_common(1)[0]
     return f"No trial succeeded. The most frequent reason ({count} of {len(failed)}): {reason}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from metaml.automl import SearchResult, search
 from metaml.data import make_image_task, make_task
+from metaml.predictor import Predictor
 
 
 class _MetaEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
@@ -19,6 +21,7 @@ class _MetaEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is un
 
     Attributes after `fit`:
         result_: the `SearchResult`, with the run folder and all trials.
+        predictor_: the delivered model; a pickle or copy of the estimator holds it and needs no run folder.
         n_features_in_: number of columns, or of values of an image.
         feature_names_in_: their names, if `X` was a DataFrame.
     """
@@ -59,7 +62,7 @@ class _MetaEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is un
         self.zero_cost = zero_cost
 
     def fit(self, X: pd.DataFrame | np.ndarray, y: Any) -> Self:
-        """Search the best model for a table or for images.
+        """Search the best model for a table or for images; warn of rows and columns that are left out.
 
         **Shape**
         - X: ``(n, d)``, a DataFrame of any column types or an array; of images ``(n, h, w)``, ``(n, h, w, c)`` or
@@ -67,7 +70,10 @@ class _MetaEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is un
         """
         kind: Any = self._kind
         task = make_image_task(X, y, type=kind) if np.ndim(X) > 2 else make_task(X, y, type=kind)
+        for note in task.notes:
+            warnings.warn(note, stacklevel=2)
         self.result_: SearchResult = search(task, **self.get_params(deep=False))
+        self.predictor_: Predictor = self.result_.predictor
         self.n_features_in_ = int(np.prod(np.shape(X)[1:]))
         if isinstance(X, pd.DataFrame):
             self.feature_names_in_ = np.asarray(X.columns, dtype=object)
@@ -75,7 +81,10 @@ class _MetaEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is un
 
     def _scores(self, X: pd.DataFrame | np.ndarray) -> np.ndarray:
         check_is_fitted(self, "result_")
-        return self.result_.predictor.scores(X)
+        if not isinstance(X, pd.DataFrame) and np.ndim(X) == 2 and np.shape(X)[1] != self.n_features_in_:
+            expected = f"{type(self).__name__} is expecting {self.n_features_in_} features as input"
+            raise ValueError(f"X has {np.shape(X)[1]} features, but {expected}")
+        return self.predictor_.scores(X)
 
 
 class MetaClassifier(ClassifierMixin, _MetaEstimator):  # type: ignore[misc]
@@ -86,11 +95,10 @@ class MetaClassifier(ClassifierMixin, _MetaEstimator):  # type: ignore[misc]
 
     _kind = "classification"
 
-    def fit(self, X: pd.DataFrame | np.ndarray, y: Any) -> Self:
-        """Search the best classifier; `classes_` are the labels as they came."""
-        super().fit(X, y)
-        self.classes_ = np.array(self.result_.predictor.classes)
-        return self
+    @property
+    def classes_(self) -> np.ndarray:
+        """The labels as they came, in the order of `predict_proba`."""
+        return np.array(self.predictor_.classes)
 
     def predict(self, X: pd.DataFrame | np.ndarray) -> np.ndarray:
         """Return labels ``(n,)``."""

@@ -105,16 +105,30 @@ class Predictor:
         self.path = Path(path) / "model.onnx" if Path(path).is_dir() else Path(path)
         if not self.path.is_file():
             raise DataError(f"There is no model at {self.path}; give a run folder or its model.onnx.")
+        self.threads = threads
+        self._open(self.path.read_bytes())
+
+    def _open(self, model: bytes) -> None:
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = self.threads
         try:
-            self._session = ort.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
             text = self._session.get_modelmeta().custom_metadata_map[METADATA_KEY]
         except Exception as error:
             raise DataError(f"{self.path} is not a model written by metaml search.") from error
+        self._model = model
         self.description: dict[str, Any] = json.loads(text)
         self.inputs = INPUTS[self.description.get("modality", "tabular")](self.description)
         self.classes: list[Any] = self.description["classes"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the model itself: what is copied or sent elsewhere predicts without the file."""
+        return {"path": self.path, "threads": self.threads, "model": self._model}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the model again."""
+        self.path, self.threads = state["path"], state["threads"]
+        self._open(state["model"])
 
     @property
     def is_regression(self) -> bool:

@@ -263,6 +263,7 @@ class TestDelivery:
         import time
 
         trials = self.trials(run, task, ({}, {"l2": 1e-2}, {"max_iter": 100_000}))
+        assert Refitter(pool, run, seed=0).get(trials[:1], 60.0)  # the worker is up before the clock starts
         ends = time.monotonic() + 6.0
         finisher = self.finisher(run, pool, task, device_table)
         model = finisher.deliver(trials, lambda: ends - time.monotonic())

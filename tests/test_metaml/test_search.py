@@ -1,6 +1,8 @@
 """The main job, end to end, on real tables, with real processes, files and stores."""
 
 import json
+import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -178,11 +180,17 @@ class TestEstimators:
         rng = np.random.default_rng(0)
         X = rng.normal(size=(200, 3))
         y = X @ [1.0, -2.0, 0.5] + 100
-        reg = metaml.MetaRegressor(time_limit=60, trials=3, device=device_table, store=False, out=tmp_path / "run").fit(
-            X, y
-        )
+        y[7] = np.nan
+        reg = metaml.MetaRegressor(time_limit=60, trials=3, device=device_table, store=False, out=tmp_path / "run")
+        with pytest.warns(UserWarning, match='1 row without a value of "target" left out'):
+            reg.fit(X, y)
         assert reg.predict(X).shape == (200,)
-        assert reg.score(X, y) > 0.8
+        assert reg.score(np.delete(X, 7, axis=0), np.delete(y, 7)) > 0.8
+        sent = pickle.dumps(reg)
+        shutil.rmtree(tmp_path / "run")  # as on another machine
+        assert (pickle.loads(sent).predict(X) == reg.predict(X)).all()
+        with pytest.raises(ValueError, match="X has 4 features, but MetaRegressor is expecting 3"):
+            reg.predict(np.zeros((5, 4)))
 
     def test_unfitted_says_so(self):
         from sklearn.exceptions import NotFittedError
