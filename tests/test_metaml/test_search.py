@@ -150,7 +150,7 @@ def test_failing_trials_end_with_the_reason(device_table, tmp_path, monkeypatch)
     from metaml import session
 
     monkeypatch.setattr(session.Session, "_start_next", lambda _: False)
-    with pytest.raises(SearchError, match="more --time"):
+    with pytest.raises(SearchError, match="more time"):
         metaml.search(
             mixed_table(), target="label", device=device_table, time_limit=10, store=False, out=tmp_path / "r"
         )
