@@ -11,7 +11,7 @@ from hw_cost.devices import Device
 from hw_cost.graph import BATCH, Operation, OpGraph, Parameter
 from hw_cost.kernels import Kernel
 from hw_cost.measure import measure_latency
-from hw_cost.onnx_reader import read_onnx
+from hw_cost.onnx_reader import ModelError, read_onnx
 from hw_cost.ops import bytes_moved, flops
 from hw_cost.table import Cost, KernelCost, LatencyTable
 from hw_cost.table_format import TableError
@@ -25,6 +25,7 @@ __all__ = [
     "KernelCost",
     "LatencyTable",
     "Measurement",
+    "ModelError",
     "OpGraph",
     "Operation",
     "Parameter",

@@ -13,7 +13,7 @@ from hw_cost.correction import GROUPS, PARTS, Correction, part_sums, parts_of
 from hw_cost.graph import OpGraph
 from hw_cost.kernels import Kernel, work_of
 from hw_cost.networks import random_networks
-from hw_cost.onnx_reader import OnnxModel
+from hw_cost.onnx_reader import ModelError, OnnxModel
 from hw_cost.runtimes import RuntimeMissing
 from hw_cost.table import LatencyTable
 from hw_cost.transfer import Features, adapt_to, additive_baseline, best_proxy
@@ -54,20 +54,20 @@ def adapt_tables(known: Sequence[LatencyTable], samples: Sequence[Sample]) -> tu
     The device of the returned table is still the known one: the caller knows the new one.
 
     Args:
-        known: tables of other devices; those whose runtime is not installed here play no part.
+        known: tables of other devices; those whose runtime is not installed here, or cannot run one of the networks,
+            play no part.
         samples: at least `MIN_NETWORKS` networks.
 
     Raises:
         ValueError: too few samples, impossible latencies, or no table that can be used.
     """
-    tables = [table for table in known if _is_usable(table)]
-    if not tables:
-        raise ValueError("No known latency table has a runtime that is installed here; please install one.")
     if len(samples) < MIN_NETWORKS:
         raise ValueError(f"at least {MIN_NETWORKS} measured networks are needed to adapt, got {len(samples)}")
+    told = _told([table for table in known if _is_usable(table)], samples)
+    tables = [table for table, _ in told]
     measured = np.array([sample.latency_ms for sample in samples])
     random = [Sample(network.graph, 0.0) for network in random_networks(N_REFERENCE, seed=REFERENCE_SEED)]
-    reference, contributions = _contributions(tables, random), _contributions(tables, samples)
+    reference, contributions = _contributions(_told(tables, random)), _contributions(told)
     features = Features.of(np.concatenate([reference, contributions]), len(tables))
     adapted = adapt_to(features, contributions, measured)
     agreements = _leave_one_out(features, contributions, measured)
@@ -90,21 +90,35 @@ def _is_usable(table: LatencyTable) -> bool:
     return True
 
 
-def _contributions(tables: Sequence[LatencyTable], samples: Sequence[Sample]) -> np.ndarray:
+Told = tuple[LatencyTable, list[list[Kernel]]]
+"""A table, and the kernels that its runtime makes of each network."""
+
+
+def _told(tables: Sequence[LatencyTable], samples: Sequence[Sample]) -> list[Told]:
+    """Return the tables whose runtime can run all networks, each with the kernels of every network."""
+    told, why = list[Told](), "No known latency table has a runtime that is installed here; please install one."
+    for table in tables:
+        try:
+            told.append((table, [table.runtime.kernels(sample.network, sample.batch) for sample in samples]))
+        except ModelError as error:
+            why = str(error)
+    if not told:
+        raise ValueError(why)
+    return told
+
+
+def _contributions(told: Sequence[Told]) -> np.ndarray:
     """Return milliseconds by group on each known device, then FLOPs, bytes and kernels: ``(n, groups, devices + 3)``.
 
     Physical work is counted on the kernels of the first table's runtime.
     """
-    result = np.empty((len(samples), len(GROUPS), len(tables) + 3))
-    for row, sample in enumerate(samples):
-        for column, table in enumerate(tables):
-            kernels = table.runtime.kernels(sample.network, sample.batch)
-            sums = part_sums((kernel, table.kernel_cost(kernel).latency_us) for kernel in kernels)
-            scaled = 1e-3 * sums * [table.correction.scale(part) for part in PARTS]
-            result[row, :, column] = _BY_GROUP @ scaled
-            if column == 0:
-                result[row, :, len(tables) :] = _physics(kernels)
-    return result
+    columns = []
+    for table, networks in told:
+        scales = np.array([table.correction.scale(part) for part in PARTS])
+        sums = [part_sums((k, table.kernel_cost(k).latency_us) for k in kernels) for kernels in networks]
+        columns.append(1e-3 * (np.array(sums) * scales) @ _BY_GROUP.T)
+    physics = np.array([_physics(kernels) for kernels in told[0][1]])
+    return np.concatenate([np.stack(columns, axis=2), physics], axis=2)
 
 
 def _physics(kernels: Sequence[Kernel]) -> np.ndarray:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, helper, shape_inference
+from onnx.checker import ValidationError
 
 from hw_cost.graph import BATCH, OpGraph, Parameter, Shape
 
@@ -41,13 +43,22 @@ MAX_LIST = 16
 """Longest list of numbers that a graph keeps as an attribute."""
 
 
+class ModelError(ValueError):
+    """A model that cannot be read, opened or run; the message says why."""
+
+
 def load_model(model: OnnxModel) -> onnx.ModelProto:
-    """Return the model, read from a path or from bytes when it is not loaded yet."""
+    """Return the model, read from a path or from bytes when it is not loaded yet.
+
+    Raises:
+        ModelError: it is no ONNX model.
+    """
     if isinstance(model, onnx.ModelProto):
         return model
-    if isinstance(model, bytes):
-        return onnx.load_model_from_string(model)
-    return onnx.load(str(model))
+    try:
+        return onnx.load_model_from_string(model) if isinstance(model, bytes) else onnx.load(str(model))
+    except (DecodeError, ValidationError) as error:
+        raise ModelError(f"this is not an ONNX model ({error})") from error
 
 
 def read_onnx(model: OnnxModel, tensors: Mapping[str, tuple[Shape, int]] | None = None) -> OpGraph:

@@ -16,7 +16,7 @@ import onnxruntime as ort
 from hw_cost.fusion import rules_hold
 from hw_cost.graph import BATCH, OpGraph
 from hw_cost.kernels import Kernel, kernels_of
-from hw_cost.onnx_reader import OnnxModel, load_model
+from hw_cost.onnx_reader import ModelError, OnnxModel, load_model
 from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime
 from hw_cost.runtimes.executed import Execution, executed, named
@@ -97,7 +97,7 @@ class OnnxRuntime(Runtime):
         """Run a model on random rows; return what was executed.
 
         Raises:
-            ValueError: the model is written for another batch.
+            ModelError: it cannot be opened or run, or is written for another batch.
         """
         with TemporaryDirectory() as folder:
             dump = Path(folder) / "optimised.onnx"
@@ -106,7 +106,7 @@ class OnnxRuntime(Runtime):
             session = Session(_session(named(load_model(self.prepared(model))), options))
             written_for = {node.shape[0] for node in session.session.get_inputs() if node.shape} - {batch}
             if fixed := [length for length in written_for if isinstance(length, int)]:
-                raise ValueError(f"The model is written for a batch of {fixed[0]}, got batch {batch}")
+                raise ModelError(f"The model is written for a batch of {fixed[0]}, got batch {batch}")
             feeds = random_feeds(session.inputs, batch)
             for _ in range(runs):
                 session.run(feeds)
@@ -139,7 +139,7 @@ class OnnxRuntime(Runtime):
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what goes wrong is raised
         for kind in ("intra", "inter"):
             options.add_session_config_entry(f"session.{kind}_op.allow_spinning", "0")
         if not optimise:
@@ -158,8 +158,19 @@ class Session(OpenModel):
 
     def run(self, feeds: Feeds) -> list[Any]:
         """Run once; see `OpenModel.run`."""
-        outputs: list[Any] = self.session.run(None, feeds)
+        try:
+            outputs: list[Any] = self.session.run(None, feeds)
+        except Exception as error:
+            raise ModelError(f"onnxruntime cannot run the model: {_said(error)}{self._hint()}") from error
         return outputs
+
+    def _hint(self) -> str:
+        """Say what to do where sizes were guessed: an axis without a length, other than the batch, is taken for 1."""
+        open_axes = [node.name for node in self.session.get_inputs() if not all(map(_is_fixed, node.shape[1:]))]
+        if not open_axes:
+            return ""
+        how = "python -m onnxruntime.tools.make_dynamic_shape_fixed --input_name NAME --input_shape 1,3,224,224 IN OUT"
+        return f". Axes of {', '.join(open_axes)} have no fixed length and were taken for 1; fix them before: {how}"
 
 
 def read_profile(text: str) -> dict[str, float]:
@@ -177,11 +188,23 @@ def _precision(kernel: Kernel) -> str:
 
 def _session(model: OnnxModel, options: ort.SessionOptions) -> ort.InferenceSession:
     source = str(model) if isinstance(model, (str, Path)) else load_model(model).SerializeToString()
-    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    try:
+        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ModelError(f"onnxruntime cannot open the model: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    """Return what onnxruntime says, without its number and name of the error."""
+    return str(error).rsplit("[ONNXRuntimeError] : ", maxsplit=1)[-1].split(" : ", maxsplit=2)[-1].strip()
+
+
+def _is_fixed(length: int | str | None) -> bool:
+    return isinstance(length, int)
 
 
 def _input(node: ort.NodeArg) -> Input:
     if node.type not in DTYPES:
-        raise ValueError(f"Input {node.name!r} must be one of {', '.join(DTYPES.values())}, got {node.type}")
-    shape = [length if isinstance(length, int) else 1 for length in node.shape]
+        raise ModelError(f"Input {node.name!r} must be one of {', '.join(DTYPES.values())}, got {node.type}")
+    shape = [length if _is_fixed(length) else 1 for length in node.shape]
     return Input(node.name, DTYPES[node.type], (BATCH, *shape[1:]))

@@ -11,7 +11,7 @@ from typing import Any
 from hw_cost.graph import BATCH, OpGraph, Parameter, Shape
 from hw_cost.kernels import Kernel, kernels_of
 from hw_cost.kinds import FEWEST_BLOCKED
-from hw_cost.onnx_reader import OnnxModel, load_model
+from hw_cost.onnx_reader import ModelError, OnnxModel, load_model
 from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime, RuntimeMissing, text_inputs
 from hw_cost.runtimes.feeds import random_feeds
@@ -86,10 +86,14 @@ class OpenVino(Runtime):
         core = _core()
         if self.precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise RuntimeMissing("This processor cannot compute in bf16. Please ask for fp32.")
-        read = core.read_model(str(model) if isinstance(model, (str, Path)) else load_model(model).SerializeToString())
-        read.reshape({node.any_name: _fixed(node.partial_shape, batch) for node in read.inputs})
-        operators = {node.get_friendly_name(): node.get_type_name() for node in read.get_ops()}
-        return core.compile_model(read, "CPU", settings), operators
+        source = str(model) if isinstance(model, (str, Path)) else load_model(model).SerializeToString()
+        try:
+            read = core.read_model(source)
+            read.reshape({node.any_name: _fixed(node.partial_shape, batch) for node in read.inputs})
+            operators = {node.get_friendly_name(): node.get_type_name() for node in read.get_ops()}
+            return core.compile_model(read, "CPU", settings), operators
+        except RuntimeError as error:
+            raise ModelError(f"OpenVINO cannot open the model: {error}") from error
 
 
 class Compiled(OpenModel):

@@ -11,7 +11,7 @@ from typing import Any
 
 from hw_cost.graph import BATCH, OpGraph, Parameter
 from hw_cost.kernels import Kernel, kernels_of
-from hw_cost.onnx_reader import OnnxModel, load_model
+from hw_cost.onnx_reader import ModelError, OnnxModel, load_model
 from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime, RuntimeMissing
 from hw_cost.runtimes.feeds import random_feeds
@@ -66,7 +66,7 @@ class TensorRt(Runtime):
         parser = trt.OnnxParser(network, logger)
         if not parser.parse(load_model(model).SerializeToString()):
             problems = "; ".join(str(parser.get_error(k)) for k in range(parser.num_errors))
-            raise ValueError(f"TensorRT cannot read the model: {problems}. Please use the runtime onnxruntime.")
+            raise ModelError(f"TensorRT cannot read the model: {problems}. Please use the runtime onnxruntime.")
         settings = builder.create_builder_config()
         settings.clear_flag(trt.BuilderFlag.TF32)
         settings.profiling_verbosity = trt.ProfilingVerbosity.DETAILED

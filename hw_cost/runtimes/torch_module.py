@@ -10,7 +10,7 @@ import torch
 from onnx import helper, numpy_helper
 from torch import fx
 
-from hw_cost.onnx_reader import OnnxModel, load_model
+from hw_cost.onnx_reader import ModelError, OnnxModel, load_model
 from hw_cost.runtimes.torch_operators import OPERATORS, Node
 
 ALIASES = {"Identity", "Dropout"}
@@ -21,12 +21,12 @@ def to_module(model: OnnxModel) -> fx.GraphModule:
     """Return a module that takes the inputs of an ONNX model in order and returns a tuple of its outputs.
 
     Raises:
-        ValueError: the model has operators that torch is not called for; all of them are named.
+        ModelError: the model has operators that torch is not called for; all of them are named.
     """
     proto = load_model(model).graph
     strangers = {node.op_type for node in proto.node} - set(OPERATORS) - ALIASES - {"Constant"}
     if strangers:
-        raise ValueError(f"torch cannot run {', '.join(sorted(strangers))}. Please use the runtime onnxruntime.")
+        raise ModelError(f"torch cannot run {', '.join(sorted(strangers))}. Please use the runtime onnxruntime.")
     root, graph = torch.nn.Module(), fx.Graph()
     constants = _constants(proto)
     names: dict[str, Any] = {value.name: graph.placeholder(value.name) for value in proto.input}

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from hw_cost.onnx_reader import ModelError
+
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 """A function and its arguments."""
 
@@ -93,7 +95,7 @@ def _shaped(function: Callable[..., Any], key: str) -> Operator:
     def build(node: Node) -> Call:
         given = node.attributes.get(key) if len(node.inputs) < 2 else node.values[1]
         if given is None:
-            raise ValueError(f"{key} must be constant for torch")
+            raise ModelError(f"{key} must be constant for torch")
         return function, (node.inputs[0], tuple(int(value) for value in given))
 
     return build
@@ -136,7 +138,7 @@ def gelu(x: torch.Tensor, approximate: str) -> torch.Tensor:
 def _layer_norm(node: Node) -> Call:
     scale = node.values[1]
     if scale is None:
-        raise ValueError("The scale of a LayerNormalization must be constant for torch")
+        raise ModelError("The scale of a LayerNormalization must be constant for torch")
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     return functional.layer_norm, (
         node.inputs[0],
@@ -161,13 +163,13 @@ def convolve(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *
 def _padding(attributes: Mapping[str, Any], rank: int) -> tuple[int, ...]:
     pads = tuple(attributes.get("pads", (0,) * (2 * rank)))
     if pads[:rank] != pads[rank:] or attributes.get("auto_pad", "NOTSET") not in {"NOTSET", "VALID"}:
-        raise ValueError(f"padding must be the same on both sides for torch, got {pads}")
+        raise ModelError(f"padding must be the same on both sides for torch, got {pads}")
     return pads[:rank]
 
 
 def _conv(node: Node) -> Call:
     if node.values[1] is None:
-        raise ValueError("The weights of a Conv must be constant for torch")
+        raise ModelError("The weights of a Conv must be constant for torch")
     rank = node.values[1].ndim - 2
     stride, dilation = (tuple(node.attributes.get(name, (1,) * rank)) for name in ("strides", "dilations"))
     how = stride, _padding(node.attributes, rank), dilation, node.attributes.get("group", 1)

@@ -105,7 +105,7 @@ def predict(model: Path, table: str, batch: int, any_device: bool, as_json: bool
     try:
         cost = opened.table.predict(model, batch=batch)
     except ValueError as error:
-        raise UsageError(f"{model}: {error}.") from error
+        raise UsageError(f"{model}: {error}") from error
     answer: dict[str, Any] = {
         "latency_ms": cost.latency_ms,
         "interval_ms": [cost.low_ms, cost.high_ms],

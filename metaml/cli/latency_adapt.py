@@ -21,7 +21,13 @@ COLUMNS = ("model", "latency_ms")
 @click.command()
 @click.argument("measured", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--name", required=True, help="What to call the new device, such as its processor.")
-@click.option("--from", "known", multiple=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--from",
+    "known",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Latency table of a known device; several times for several. Default: those that come with metaml.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="JSON file of the adapted table.")
 @options.json_option
 def adapt(measured: Path, name: str, known: tuple[Path, ...], out: Path, as_json: bool) -> None:

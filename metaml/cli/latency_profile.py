@@ -22,6 +22,7 @@ def profile(
 ) -> None:
     """Show which kernels a runtime executes for an ONNX file, as its own profiler tells, and in which precision."""
     from hw_cost.energy import measure_resources
+    from hw_cost.onnx_reader import ModelError
     from hw_cost.runtimes import RuntimeMissing, find_runtime
 
     name = runtime or "onnxruntime"
@@ -29,6 +30,8 @@ def profile(
         program = find_runtime(name)(threads=threads or 1, precision=precision or "fp32")
         profiled = program.profile(model, batch=batch, runs=runs)
         resources = measure_resources(program, model, batch=batch)
+    except ModelError as error:
+        raise UsageError(f"{model}: {error}") from error
     except (ValueError, RuntimeMissing) as error:
         raise UsageError(str(error)) from error
     answer = {
