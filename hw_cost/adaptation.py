@@ -66,7 +66,9 @@ def adapt_tables(known: Sequence[LatencyTable], samples: Sequence[Sample]) -> tu
     told = _told([table for table in known if _is_usable(table)], samples)
     tables = [table for table, _ in told]
     measured = np.array([sample.latency_ms for sample in samples])
-    random = [Sample(network.graph, 0.0) for network in random_networks(N_REFERENCE, seed=REFERENCE_SEED)]
+    runtimes = [table.runtime for table in tables]
+    drawn = [network.graph for network in random_networks(N_REFERENCE, seed=REFERENCE_SEED)]
+    random = [Sample(graph, 0.0) for graph in drawn if not any(runtime.unsupported(graph) for runtime in runtimes)]
     reference, contributions = _contributions(_told(tables, random)), _contributions(told)
     features = Features.of(np.concatenate([reference, contributions]), len(tables))
     adapted = adapt_to(features, contributions, measured)

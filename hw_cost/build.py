@@ -126,11 +126,13 @@ def build_table(
     )
 
 
-def networks_for(runtime: Runtime, n: int, *, seed: int, batches: Sequence[int] = (1,)) -> list[Network]:
-    """Return `n` random networks that the runtime can execute, of all kinds and batches in turn."""
+def networks_for(
+    runtime: Runtime, n: int, *, seed: int, kinds: Sequence[str] = tuple(KINDS), batches: Sequence[int] = (1,)
+) -> list[Network]:
+    """Return `n` random networks that the runtime can execute, of the kinds and batches in turn."""
     found: list[Network] = []
     for draws in (n, 2 * n, 4 * n, 8 * n):
-        drawn = random_networks(draws, seed=seed, kinds=tuple(KINDS), batches=batches)
+        drawn = random_networks(draws, seed=seed, kinds=kinds, batches=batches)
         found = [network for network in drawn if not runtime.unsupported(network.graph)]
         if len(found) >= n:
             break

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from hw_cost.adaptation import Sample, adapt_tables
 from hw_cost.bench import Bench, Protocol, TooNoisy
-from hw_cost.build import measure_networks
+from hw_cost.build import measure_networks, networks_for
 from hw_cost.calibration import MIN_NETWORKS
 from hw_cost.devices import Device
-from hw_cost.networks import random_networks
+from hw_cost.networks import ON_TABLES
 from hw_cost.progress import Progress
 from hw_cost.sessions import pinned, reference_call
 from hw_cost.table import LatencyTable
@@ -82,10 +82,10 @@ def adapt(known: Sequence[LatencyTable], device: Device, *, time_limit_s: float 
         TooNoisy: the machine was too busy.
     """
     started = time.monotonic()
-    networks = random_networks(N_ADAPTATION, seed=ADAPTATION_SEED)
     with pinned(device.threads):
         bench = Bench(reference_call(), Protocol(min_blocks=ADAPTATION_BLOCKS), seed=seed)
         runtime, progress = device.open_runtime(), Progress(device)
+        networks = networks_for(runtime, N_ADAPTATION, seed=ADAPTATION_SEED, kinds=ON_TABLES)
         measured = measure_networks(bench, networks, runtime, time_limit_s, progress, "networks")
         reference_us = 1e6 * bench.floor_s
     if len(measured) < MIN_NETWORKS:

@@ -193,8 +193,9 @@ def resume(
     """
     started = time.monotonic() if started is None else started
     folder = RunFolder.open(Path(run))
-    if folder.result is not None and time_limit is None:
+    if folder.result is not None and folder.model.exists() and time_limit is None:
         return SearchResult(folder.path, folder.result)
+    folder.candidates.mkdir(exist_ok=True)
     content = folder.request
     request = SearchRequest.from_json(content)
     if request.source is None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 import metafeatures
-from metaml.data import Task, load_task, make_splits
+from metaml.data import N_FOLDS, Task, load_task, make_splits
 from metaml.errors import DataError, UsageError
 from metaml.history import history_of_space, upgraded
 from metaml.metrics import metric_for
@@ -153,7 +153,7 @@ def _evaluate(task: Task, configurations: dict[int, Configuration], plan: Plan, 
     """Run one trial for each numbered configuration."""
     waiting = list(configurations)
     with WorkerPool(plan.workers) as pool:
-        splits = make_splits(task.y, task.type, seed=plan.seed)
+        splits = make_splits(task.y, task.type, seed=plan.seed, n_folds=N_FOLDS[task.modality])
         pool.assign(Assignment(task, splits, metric_for(task.type).name))
         while waiting or pool.is_busy:
             while waiting and pool.n_idle:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import platformdirs
 
-from metaml.data import Split, Task, make_splits
+from metaml.data import N_FOLDS, Split, Task, make_splits
 from metaml.history import history_of_space, upgraded
 from metaml.latency import DeviceTable, LatencyModel
 from metaml.metrics import Metric, metric_for
@@ -93,7 +93,7 @@ def prepare(request: SearchRequest, task: Task, store: Store | None, device: Dev
     return Context(
         task=task,
         metric=metric,
-        splits=task.splits or make_splits(task.y, task.type, seed=request.seed),
+        splits=task.splits or make_splits(task.y, task.type, seed=request.seed, n_folds=N_FOLDS[task.modality]),
         metafeatures=describe_task(task, store=store),
         history=history,
         starter=starter.fit(history),

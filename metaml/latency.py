@@ -92,7 +92,7 @@ def open_device(
     try:
         table = LatencyTable.load(path)
     except TableError as error:
-        raise UsageError(f"{path} is not a latency table: {error}") from error
+        raise UsageError(str(error)) from error
     if table.certificate is None and not uncertified:
         raise UsageError(
             f"The latency table {path} has no certificate: nothing says how far its predictions are off. Please run "

@@ -104,7 +104,8 @@ class Predictor:
     def __init__(self, path: str | Path, *, threads: int = 1) -> None:
         self.path = Path(path) / "model.onnx" if Path(path).is_dir() else Path(path)
         if not self.path.is_file():
-            raise DataError(f"There is no model at {self.path}; give a run folder or its model.onnx.")
+            how = f"metaml resume {path} makes it" if Path(path).is_dir() else "give a run folder or its model.onnx"
+            raise DataError(f"There is no model at {self.path}; {how}.")
         self.threads = threads
         self._open(self.path.read_bytes())
 

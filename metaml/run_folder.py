@@ -91,8 +91,11 @@ class RunFolder:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """The answer, or None while there is none."""
-        return _read(self._result) if self._result.exists() else None
+        """The answer, or None while there is none; its paths are those of this folder, wherever it was moved to."""
+        if not self._result.exists():
+            return None
+        content = _read(self._result)
+        return content | {"run": str(self.path), "best": content["best"] | {"model": str(self.model)}}
 
     @result.setter
     def result(self, content: dict[str, Any]) -> None:
@@ -117,5 +120,6 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UsageError(f"{path} is damaged: {error}") from error
+        advice = "" if path.name == "run.json" else f" Without it metaml resume {path.parent} goes on."
+        raise UsageError(f"{path} is damaged: {error}.{advice}") from error
     return content

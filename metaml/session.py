@@ -30,6 +30,8 @@ MOST_CUT_SHORT = 3
 """When so many trials have failed because the end was near, no more are started."""
 MIN_TRIAL_SECONDS = 0.3
 """No trial is started for less time than this."""
+LEAST_SECONDS = 4.0
+"""A search without any model goes on for so long, even beyond its limit: late is better than nothing."""
 OVERRUN_SECONDS = 0.7
 """Trials end by themselves when their time is up; one that is later than this is killed, with its worker."""
 MIN_HALVING_ROWS = math.inf
@@ -90,6 +92,7 @@ class Session:
         self._halving = Halving() if len(context.task.y) >= MIN_HALVING_ROWS else None
         self._n_cut_short = 0
         self._next_number = len(logbook.trials)
+        self._began = time.monotonic()
         self.busy_seconds = 0.0
         """Time in which at least one trial was running."""
         for trial in logbook.trials:
@@ -162,12 +165,13 @@ class Session:
         number, self._next_number = self._next_number, self._next_number + 1
         checkpoint = self._log.candidate(number).with_suffix(".safetensors") if paused is None else paused.checkpoint
         best = self._log.best
-        share = TRIAL_SHARE * self._request.time_limit
+        share, left = TRIAL_SHARE * self._request.time_limit, self._trials_end() - time.monotonic()
+        is_last_hope = best is None and self._log.n_run > 0  # what was tried failed: the next one may have all the time
         job = Job(
             number,
             "evaluate",
             proposal.configuration,
-            seconds=max(0.1, min(share, self._trials_end() - time.monotonic())),
+            seconds=max(0.1, left if is_last_hope else min(share, left)),
             seed=self._request.seed,
             hopeless=HOPELESS_FACTOR * (best.error or 0.0) + HOPELESS_MARGIN if best is not None else float("inf"),
             export_to=self._log.candidate(number),
@@ -240,7 +244,7 @@ class Session:
         """
         best = self._log.best
         if best is None:
-            return self._deadline - CLOSING_SECONDS
+            return max(self._deadline - CLOSING_SECONDS, self._began + LEAST_SECONDS)
         n_folds = len(self._context.splits)
         refits = [refit_seconds(trial, n_folds) for trial in finalists(self._log.trials)[: self._request.max_members]]
         compressing = (COMPRESSING_FACTOR * best.seconds + COMPRESSING_SECONDS) * (self._request.compress != "none")

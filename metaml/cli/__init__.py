@@ -24,16 +24,21 @@ COMMANDS = {
 """Name -> (where the command is, its one-line help)."""
 
 
-@click.group(cls=LazyGroup, commands_by_name=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+HELP = """Hardware-aware network search that remembers what worked before.
+
+The best network for this dataset that runs within X milliseconds on that device.
+
+\b
+  metaml search --task data.csv --target price --max-latency-ms 0.2 --time 10m
+"""
+
+
+@click.group(
+    cls=LazyGroup, commands_by_name=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}, help=HELP
+)
 @click.version_option(package_name="metaml")
 def cli() -> None:
-    r"""Hardware-aware network search that remembers what worked before.
-
-    The best network for this dataset that runs within X milliseconds on that device.
-
-    \b
-      metaml search --task data.csv --target price --max-latency-ms 0.2 --time 10m
-    """
+    """Hardware-aware network search that remembers what worked before."""
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ def latency() -> None:
 
 
 @latency.command()
-@click.option("--out", type=click.Path(path_type=Path), help="JSON file; default: where searches on this machine look.")
+@click.option("--out", type=options.OutFile(), help="JSON file; default: where searches on this machine look.")
 @click.option(
     "--time",
     "time_limit",

@@ -28,7 +28,7 @@ COLUMNS = ("model", "latency_ms")
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Latency table of a known device; several times for several. Default: those that come with metaml.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="JSON file of the adapted table.")
+@click.option("--out", type=options.OutFile(), required=True, help="JSON file of the adapted table.")
 @options.json_option
 def adapt(measured: Path, name: str, known: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Make the latency table of a new device from 10 to 20 networks measured there.

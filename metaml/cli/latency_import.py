@@ -19,7 +19,7 @@ file_type = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.argument("files", nargs=-1, required=True, type=file_type)
 @click.option("--name", help="What to call the device of a published table.")
 @click.option("--others", multiple=True, type=file_type, help="Published tables of other devices, to find copies.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="JSON file of the latency table.")
+@click.option("--out", type=options.OutFile(), required=True, help="JSON file of the latency table.")
 @options.json_option
 def import_(files: tuple[Path, ...], name: str | None, others: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Make a latency table of a kit's result.json, or of published tables.

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="The zip; with --ssh, the table's JSON file."
-)
+@click.option("--out", type=options.OutFile(), required=True, help="The zip; with --ssh, the table's JSON file.")
 @click.option("--full", is_flag=True, help="All kernels: about five minutes on the device instead of two.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of a prediction.")
 @click.option("--ssh", "host", metavar="USER@HOST", help="Copy, run and fetch in one step; needs a key, no password.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import click
@@ -29,6 +30,23 @@ class Duration(click.ParamType[float]):
         if match is None or float(match[1]) <= 0:
             self.fail(f'"{value}" is not a time; write 40s, 10m or 1h', param, ctx)
         return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "": 1}[match[2]]
+
+
+class OutFile(click.ParamType[Path]):
+    """A file that will be written; its folder is made."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path."""
+        path = Path(value)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            self.fail(f"the folder {path.parent} cannot be made ({error.strerror})", param, ctx)
+        if path.is_dir():
+            self.fail(f"{path} is a folder, not a file", param, ctx)
+        return path
 
 
 def together(*decorators: Decorator) -> Decorator:

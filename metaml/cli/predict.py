@@ -14,7 +14,7 @@ from metaml.cli.output import print_json
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path())
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="CSV file; default: stdout.")
+@click.option("-o", "--output", type=options.OutFile(), help="CSV file; default: stdout.")
 @options.json_option
 def predict(model: Path, data: str, output: Path | None, as_json: bool) -> None:
     """Predict the rows of DATA with MODEL.

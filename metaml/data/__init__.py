@@ -5,11 +5,12 @@ from metaml.data.image_files import ImageFiles, read_images
 from metaml.data.image_task import ImageTask, make_image_task
 from metaml.data.loading import load_task, read_table
 from metaml.data.pixels import ImageSize, as_pixels
-from metaml.data.splits import Split, make_splits, subsample
+from metaml.data.splits import N_FOLDS, Split, make_splits, subsample
 from metaml.data.target import TaskType
 from metaml.data.task import Modality, RawInputs, TableShape, TableTask, Task, make_task
 
 __all__ = [
+    "N_FOLDS",
     "Column",
     "ColumnKind",
     "ImageFiles",

@@ -27,12 +27,16 @@ class Split:
     valid: np.ndarray[Any, Any]
 
 
+N_FOLDS = {"tabular": 5, "image": 3}
+"""Modality of a task -> folds of its cross-validation: networks on images take long to train."""
+
+
 def make_splits(
     y: np.ndarray[Any, Any],
     type: str,
     *,
     seed: int = 0,
-    n_folds: int = 5,
+    n_folds: int = N_FOLDS["tabular"],
     cv_below: int = 1000,
     holdout: float = 0.25,
 ) -> tuple[Split, ...]:

@@ -47,7 +47,8 @@ def state(connection: Connection, location: Path | URL | None) -> dict[str, Any]
     """Return the path, the size in bytes and the time of the last writing (UTC, None when unknown)."""
     if isinstance(location, Path):
         files = [file for file in (location, location.with_name(location.name + "-wal")) if file.exists()]
-        written = datetime.fromtimestamp(max(file.stat().st_mtime for file in files), UTC).isoformat(timespec="seconds")
+        times = [file.stat().st_mtime for file in files if file.stat().st_size]  # opening a store makes an empty -wal
+        written = datetime.fromtimestamp(max(times), UTC).isoformat(timespec="seconds")
         return {"path": str(location), "bytes": sqlite.size_in_bytes(location), "last_write": written}
     started = connection.execute(select(func.max(trials.c.started))).scalar()
     is_postgres = connection.dialect.name == "postgresql"

@@ -4,10 +4,31 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from hw_cost.graph import BATCH, OpGraph, Parameter
-from hw_cost.onnx_reader import read_onnx
+from hw_cost.onnx_reader import ModelError, read_onnx
 from hw_cost.ops import flops
 from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes import OnnxRuntime
+
+
+def test_what_is_no_model_says_so(tmp_path):
+    (tmp_path / "junk.onnx").write_text("hello")
+    for junk in (tmp_path / "junk.onnx", b"hello"):
+        with pytest.raises(ModelError, match="not an ONNX model"):
+            read_onnx(junk)
+
+
+def test_what_onnxruntime_cannot_open_or_run_is_said_in_its_words():
+    strange = model([helper.make_node("Frob", ["x"], ["y"], domain="acme")], {})
+    strange.opset_import.append(helper.make_opsetid("acme", 1))
+    with pytest.raises(ModelError, match="cannot open the model: .*acme:Frob.* is not a registered function"):
+        OnnxRuntime().kernels(strange)
+    weights = numpy_helper.from_array(np.zeros((8, 3, 3, 3), dtype=np.float32), "w")
+    sized = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, "height", "width"])
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph([helper.make_node("Conv", ["x", "w"], ["y"])], "g", [sized], [out], [weights])
+    open_sizes = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(ModelError, match="Axes of x have no fixed length .*make_dynamic_shape_fixed"):
+        OnnxRuntime().kernels(open_sizes)
 
 
 def test_sizes_of_trees_and_dictionaries_survive_a_file():

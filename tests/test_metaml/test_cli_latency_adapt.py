@@ -1,16 +1,26 @@
 """``metaml latency adapt`` as a user calls it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
-from hw_cost import LatencyTable
+from hw_cost import LatencyTable, ModelError
+from hw_cost.adaptation import Sample, adapt_tables
 from hw_cost.networks import random_networks
 from hw_cost.random_onnx import write_onnx
+from hw_cost.runtimes import RUNTIMES, OnnxRuntime
 from hw_cost.shipped import SHIPPED
 from metaml.cli.latency import latency
 from metaml.errors import UsageError
+
+
+class Picky(OnnxRuntime):
+    """A runtime that cannot run what the others can."""
+
+    def kernels(self, network, batch=1):
+        raise ModelError("there are no texts here")
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +48,17 @@ def test_a_device_three_times_as_slow_is_recognised(measured, tmp_path):
     for network in random_networks(6, seed=78):
         ratio = adapted.predict(network.graph).latency_ms / fast.predict(network.graph).latency_ms
         assert 2.5 < ratio < 3.5
+
+
+def test_a_table_whose_runtime_cannot_run_a_network_plays_no_part(measured, monkeypatch):
+    known = [LatencyTable.load(SHIPPED / f"{name}-onnxruntime-1thread.json") for name in ("xeon", "epyc")]
+    samples = [Sample(path, 1.0 + k) for k, path in enumerate(sorted(measured.glob("*.onnx")))]
+    monkeypatch.setitem(RUNTIMES, "picky", f"{__name__}:Picky")
+    known[0] = replace(known[0], device=replace(known[0].device, runtime="picky"))
+    table, _ = adapt_tables(known, samples)
+    assert table.device == known[1].device
+    with pytest.raises(ValueError, match="no texts here"):
+        adapt_tables(known[:1], samples)
 
 
 @pytest.mark.parametrize(

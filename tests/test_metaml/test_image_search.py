@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 import metaml
 from metafeatures.similarity import TextDistance, words_of
+from metaml import session
 from metaml.cli import cli
 from metaml.data import load_task, make_image_task, make_task
 from metaml.events import Listener
@@ -43,6 +44,17 @@ def test_it_learns_and_keeps_the_limit(finished):
     assert finished.meets_limit
     assert finished.summary["task"]["extent"] == "1,000 images of 8 × 8 pixels, grey"
     assert (finished.folder / "report.html").read_text().count("1,000 images") == 1
+
+
+def test_what_failed_for_want_of_time_is_followed_by_one_with_all_the_time(device_table, tmp_path, monkeypatch):
+    """On few images a quarter of the time, shared by the folds, may suffice for no network at all."""
+    monkeypatch.setattr(session, "TRIAL_SHARE", 1e-4)
+    task = make_image_task(*striped_images(48, side=16, channels=3))
+    result = metaml.search(
+        task, device=device_table, store=False, out=tmp_path / "run", time_limit=120, trials=2, workers=1
+    )
+    assert [trial["status"] for trial in result.summary["trials"]] == ["timeout", "ok"]
+    assert result.summary["task"]["validation"] == "3-fold cross-validation"
 
 
 def test_the_answer_is_trained_for_longer_than_its_trial(finished):

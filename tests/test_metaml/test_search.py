@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 import metaml
-from metaml.errors import SearchError, UsageError
+from metaml.errors import DataError, SearchError, UsageError
+from metaml.predictor import Predictor
 from metaml.store import Store
 from tests.conftest import mixed_table
 
@@ -108,7 +109,7 @@ class TestAnswer:
         np.testing.assert_allclose(json.loads(ran.stdout), ours, atol=1e-6)
 
     def test_predict_command(self, finished, table_file, tmp_path):
-        out = tmp_path / "out.csv"
+        out = tmp_path / "new" / "out.csv"
         ran = run_command("predict", finished.folder, table_file, "-o", out)
         assert ran.returncode == 0, ran.stderr
         predicted = pd.read_csv(out)
@@ -131,6 +132,22 @@ class TestAnswer:
 
     def test_finished_run_is_not_run_again(self, finished):
         assert metaml.resume(finished.folder).summary == finished.summary
+
+    def test_a_moved_folder_tells_its_own_paths(self, finished, tmp_path):
+        moved = shutil.copytree(finished.folder, tmp_path / "moved")
+        ran = run_command("report", moved, "--json")
+        answer = json.loads(ran.stdout)
+        assert (answer["run"], answer["best"]["model"]) == (str(moved), str(moved / "model.onnx"))
+
+    def test_a_lost_model_is_made_again(self, finished, tmp_path):
+        broken = shutil.copytree(finished.folder, tmp_path / "broken")
+        (broken / "model.onnx").unlink()
+        shutil.rmtree(broken / "candidates")
+        with pytest.raises(DataError, match=f"metaml resume {broken}"):
+            Predictor(broken)
+        result = metaml.resume(broken)
+        assert result.model_path == broken / "model.onnx" and result.model_path.exists()
+        assert len(result.trials) >= len(finished.trials)
 
     def test_folder_of_a_run_is_not_used_twice(self, finished, table_file, device_table):
         with pytest.raises(UsageError, match="resume"):
