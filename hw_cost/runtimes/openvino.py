@@ -93,7 +93,13 @@ class OpenVino(Runtime):
             operators = {node.get_friendly_name(): node.get_type_name() for node in read.get_ops()}
             return core.compile_model(read, "CPU", settings), operators
         except RuntimeError as error:
-            raise ModelError(f"OpenVINO cannot open the model: {error}") from error
+            raise ModelError(f"OpenVINO cannot open the model: {_said(error)}") from error
+
+
+def _said(error: RuntimeError) -> str:
+    """Return the findings of OpenVINO's report, or all of it on one line where there are none."""
+    findings = [line.removeprefix("-- ") for line in str(error).splitlines() if line.startswith("-- ")]
+    return "; ".join(findings) or " ".join(str(error).split())
 
 
 class Compiled(OpenModel):
