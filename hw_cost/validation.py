@@ -9,6 +9,7 @@ import numpy as np
 from hw_cost.bench import Bench, Measurement, Protocol, TooNoisy
 from hw_cost.measure import measure_on
 from hw_cost.onnx_reader import OnnxModel
+from hw_cost.runtimes import Feeds
 from hw_cost.sessions import pinned, reference_call
 from hw_cost.table import Cost, LatencyTable
 
@@ -41,9 +42,18 @@ def measured_pairs(
     *,
     batch: int = 1,
     time_limit_s: float = 30.0,
+    feeds: Feeds | None = None,
     seed: int = 0,
 ) -> list[tuple[Cost, float] | None]:
     """Return prediction and measured milliseconds of each model, None where the machine was too noisy.
+
+    Args:
+        table: what predicts.
+        models: what is predicted and measured.
+        batch: rows of a call.
+        time_limit_s: for measuring.
+        feeds: rows for all models, as in `hw_cost.measure_latency`; random ones when None.
+        seed: of the order of the measurements.
 
     Raises:
         TooNoisy: fewer than half of the models could be measured.
@@ -54,7 +64,7 @@ def measured_pairs(
         for first in range(0, len(models), TOGETHER):
             group = models[first : first + TOGETHER]
             seconds = time_limit_s * len(group) / len(models)
-            measured += measure_on(bench, group, batch=batch, runtime=table.runtime, time_limit_s=seconds)
+            measured += measure_on(bench, group, batch=batch, runtime=table.runtime, time_limit_s=seconds, feeds=feeds)
     noisy = [figure for figure in measured if isinstance(figure, TooNoisy)]
     if 2 * len(noisy) > len(models):
         raise noisy[0]

@@ -128,6 +128,11 @@ def predict(model: Path, table: str, batch: int, any_device: bool, as_json: bool
 @table_option
 @click.option("--batch", "batches", type=click.IntRange(min=1), multiple=True, help="Default: 1; networks also 32.")
 @click.option("--time", "time_limit", type=options.Duration(), default="60s", show_default=True, help="For measuring.")
+@click.option(
+    "--data",
+    type=click.Path(exists=True),
+    help="Rows to measure MODELS with, which a search must have written: how long trees take depends on them.",
+)
 @click.option("--certify", is_flag=True, help="Write what was found into the table's file as its certificate.")
 @options.runtime_options
 @any_device_option
@@ -137,6 +142,7 @@ def validate(
     models: tuple[Path, ...],
     table: str,
     batches: tuple[int, ...],
+    data: str | None,
     any_device: bool,
     certify: bool,
     as_json: bool,
@@ -144,10 +150,11 @@ def validate(
 ) -> None:
     """Measure networks and compare with what the table predicts.
 
-    MODELS are ONNX files; without any, random networks of every kind that no build has seen.
+    MODELS are ONNX files, measured on the rows of --data or on random ones; without any, random networks of every kind
+    that no build has seen.
     """
     from hw_cost import TooNoisy
-    from metaml.cli.latency_validation import run_validation
+    from metaml.cli.latency_validation import rows_for, run_validation
 
     limits = {name: rest.pop(name) for name in ("time_limit", "seed")}
     opened = _open(table, rest)
@@ -158,18 +165,27 @@ def validate(
         raise UsageError(
             "--certify needs the file of a table, and networks that nobody chose: give --table, no MODELS."
         )
+    if data is not None and not models:
+        raise UsageError("--data are rows for MODELS: say which.")
     try:
-        verdict = run_validation(opened.table, models, batches, **limits)
+        feeds = None if data is None else rows_for(models, data)
+        validated = run_validation(opened.table, models, batches, feeds=feeds, **limits)
     except ValueError as error:
         raise UsageError(str(error)) from error
     except TooNoisy as error:
         raise SearchError(str(error)) from error
+    verdicts = validated.verdicts
     if certify:
-        replace(opened.table, certificate=verdict["all"]).save(table)
+        replace(opened.table, certificate=verdicts["all"]).save(table)
     if as_json:
-        print_json({**verdict["all"], "batches": {name: part for name, part in verdict.items() if name != "all"}})
+        batches_told = {name: part for name, part in verdicts.items() if name != "all"}
+        print_json({**verdicts["all"], "batches": batches_told, "models": validated.models})
         return
-    for name, part in verdict.items():
+    for told in validated.models:
+        low, high = told["interval_ms"]
+        foretold = f"{told['predicted_ms']:.4f} ms predicted (between {low:.4f} and {high:.4f})"
+        click.echo(f"{told['model']}, batch {told['batch']}: {told['measured_ms']:.4f} ms measured, {foretold}")
+    for name, part in verdicts.items():
         click.echo(f"{name}: {part['n']:.0f} networks: {_verdict(part)}")
 
 

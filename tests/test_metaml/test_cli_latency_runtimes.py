@@ -127,9 +127,11 @@ def test_random_networks_are_validated_with_every_batch_of_the_table(monkeypatch
 
     monkeypatch.setattr(latency_validation, "N_NETWORKS", 28)
     monkeypatch.setattr(latency_validation, "measured_pairs", pairs)
-    told = latency_validation.run_validation(LatencyTable.load(table()), [], (), time_limit=1, seed=5)
+    validated = latency_validation.run_validation(LatencyTable.load(table()), [], (), time_limit=1, seed=5)
+    told = validated.verdicts
     assert asked == {1: 14, 32: 14}
     assert set(told) == {"batch 1", "batch 32", "all"} and told["all"]["n"] == 28
+    assert not validated.models
 
 
 def test_only_the_file_of_a_table_is_certified():

@@ -117,6 +117,13 @@ class TestAnswer:
         assert list(predicted.columns) == ["label", "probability_c0", "probability_c1"]
         assert (predicted["label"] == truth).mean() > 0.8
 
+    def test_its_latency_is_validated_on_its_own_rows(self, finished, table_file, device_table):
+        options = ("--data", table_file, "--table", device_table, "--any-device", "--time", "2s", "--json")
+        ran = run_command("latency", "validate", finished.model_path, *options)
+        (told,) = json.loads(ran.stdout)["models"]
+        assert told["model"] == str(finished.model_path) and told["batch"] == 1
+        assert 0 < told["measured_ms"] < 5 and told["interval_ms"][0] <= told["predicted_ms"] <= told["interval_ms"][1]
+
     def test_predict_with_a_missing_column_names_it(self, finished, table_file, tmp_path):
         path = tmp_path / "less.csv"
         pd.read_csv(table_file).rename(columns={"city": "town"}).to_csv(path, index=False)
