@@ -21,7 +21,7 @@ from metaml.trial import Configuration, configuration_id
 
 MEASURE_SECONDS = 1.0
 """Time for measuring one delivered model."""
-MEASURED_BATCHES = 128
+MEASURED_BATCHES = 1024
 """Different batches that the measurement goes through: a model that sees one row again and again is too fast."""
 
 
