@@ -67,8 +67,10 @@ def _kit_result(files: tuple[Path, ...]) -> dict[str, Any] | None:
         return None
     try:
         content = json.loads(files[0].read_text(encoding="utf-8"))
-    except ValueError:  # of a published format, perhaps
-        return None
+    except ValueError as error:
+        if files[0].suffix == ".json":
+            raise UsageError(f"{files[0]} is not a complete JSON file ({error}); please copy it again.") from error
+        return None  # of a published format, perhaps
     return content if isinstance(content, dict) and content.get("format") == RESULT else None
 
 

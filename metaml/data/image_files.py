@@ -241,7 +241,7 @@ def _similar(path: Path) -> str:
 
 
 def _images_of(arrays: dict[str, np.ndarray[Any, Any]], path: Path) -> list[np.ndarray[Any, Any]]:
-    found = _named(arrays, IMAGE_NAMES)
+    found = _named(arrays, IMAGE_NAMES) or _only(arrays, (3, 4))
     if not found:
         raise DataError(f"{path.name} has no array of images, such as {_examples(IMAGE_NAMES)}.{_listing(arrays)}")
     return [array for _, array in found]
@@ -255,7 +255,7 @@ def _labels_of(
             raise DataError(f'{path.name} has no array "{target}".{closest(target, list(arrays)) or _listing(arrays)}')
         found = [(target, arrays[target.lower()])]
     else:
-        found = _named(arrays, LABEL_NAMES)
+        found = _named(arrays, LABEL_NAMES) or _only(arrays, (1,))
     if not found:
         raise DataError(f"{path.name} has no array of labels, such as {_examples(LABEL_NAMES)}.{_listing(arrays)}")
     return [(name, array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array) for name, array in found]
@@ -268,6 +268,12 @@ def _named(arrays: dict[str, np.ndarray[Any, Any]], names: Sequence[str]) -> lis
         return [whole]
     found = [(part, name, array) for name, array in arrays.items() if (part := _part_of(name)) and _rest(name) in names]
     return [(name, array) for part, name, array in sorted(found, key=lambda item: _ORDER.index(item[0]))]
+
+
+def _only(arrays: dict[str, np.ndarray[Any, Any]], dimensions: Sequence[int]) -> list[tuple[str, np.ndarray[Any, Any]]]:
+    """Return the array that has so many dimensions, whatever its name, if it is the only one."""
+    found = [(name, array) for name, array in arrays.items() if array.ndim in dimensions]
+    return found if len(found) == 1 else []
 
 
 def _part_of(name: str) -> str:

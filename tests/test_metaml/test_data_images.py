@@ -232,6 +232,11 @@ class TestNpz:
         with pytest.raises(DataError, match="no array of labels.*fine"):
             load_task(path)
 
+    def test_the_only_images_and_labels_need_no_names(self, tmp_path):
+        images, y = striped_images(30)
+        task = load_task(self.save(tmp_path, foo=images, bar=y))
+        assert (len(task.images), task.classes, task.target) == (30, (0, 1, 2), "bar")
+
     def test_mistakes_are_told(self, tmp_path):
         images, y = striped_images(30)
         with pytest.raises(DataError, match="30 images, but 29 labels"):
