@@ -436,7 +436,8 @@ class _Run:
             "model_bytes": self._folder.model.stat().st_size,
             "trained_on": "all rows" if model.is_refit else "the training rows of the first split",
         }
-        seconds = time.monotonic() - self._started
+        seconds, asked = time.monotonic() - self._started, self._request.time_limit
+        late = [f"the search took {seconds:.1f} s, more than the {asked:g} s allowed"] if seconds > asked + 1 else []
         trials = sorted(log.trials, key=lambda trial: trial.number)  # those side by side end in another order
         summary: dict[str, Any] = {
             "run": str(self._folder.path),
@@ -447,7 +448,7 @@ class _Run:
             "seconds": round(seconds, 3),
             "overhead_seconds": round(seconds - session.busy_seconds, 3),
             "interrupted": self._was_interrupted,
-            "notes": [*self._task.notes, *notes],
+            "notes": [*self._task.notes, *notes, *late],
         }
         summary = finite(summary)
         model_description = describe_model(self._task) | {
