@@ -69,7 +69,7 @@ def adapt_tables(known: Sequence[LatencyTable], samples: Sequence[Sample]) -> tu
     runtimes = [table.runtime for table in tables]
     drawn = [network.graph for network in random_networks(N_REFERENCE, seed=REFERENCE_SEED)]
     random = [Sample(graph, 0.0) for graph in drawn if not any(runtime.unsupported(graph) for runtime in runtimes)]
-    reference, contributions = _contributions(_told(tables, random)), _contributions(told)
+    reference, contributions = _contributions([_ask(table, random) for table in tables]), _contributions(told)
     features = Features.of(np.concatenate([reference, contributions]), len(tables))
     adapted = adapt_to(features, contributions, measured)
     agreements = _leave_one_out(features, contributions, measured)
@@ -101,12 +101,16 @@ def _told(tables: Sequence[LatencyTable], samples: Sequence[Sample]) -> list[Tol
     told, why = list[Told](), "No known latency table has a runtime that is installed here; please install one."
     for table in tables:
         try:
-            told.append((table, [table.runtime.kernels(sample.network, sample.batch) for sample in samples]))
+            told.append(_ask(table, samples))
         except ModelError as error:
             why = str(error)
     if not told:
         raise ValueError(why)
     return told
+
+
+def _ask(table: LatencyTable, samples: Sequence[Sample]) -> Told:
+    return table, [table.runtime.kernels(sample.network, sample.batch) for sample in samples]
 
 
 def _contributions(told: Sequence[Told]) -> np.ndarray:

@@ -223,7 +223,7 @@ def _open_device(request: SearchRequest, pool: WorkerPool, listener: Listener) -
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def _one_thread() -> Iterator[None]:
     """Let torch and linear algebra use one thread in this process: beside busy workers, threads wait for each other.
 
     Task2Vec of 120 images: 0.2 s with one thread, 9 s with two, on two processors of which one was busy.
@@ -260,7 +260,7 @@ class _Run:
         """Search, deliver, report."""
         for note in self._task.notes:
             self._listener.message(note)
-        with one_thread(), self._open_store() as store:
+        with _one_thread(), self._open_store() as store:
             self._listener.message(self._device.how)
             context = prepare(self._request, self._task, store if self._request.store else None, self._device)
             self._pool.assign(Assignment(self._task, context.splits, context.metric.name))

@@ -48,7 +48,9 @@ def state(connection: Connection, location: Path | URL | None) -> dict[str, Any]
     if isinstance(location, Path):
         files = [file for file in (location, location.with_name(location.name + "-wal")) if file.exists()]
         times = [file.stat().st_mtime for file in files if file.stat().st_size]  # opening a store makes an empty -wal
-        written = datetime.fromtimestamp(max(times), UTC).isoformat(timespec="seconds")
+        written = datetime.fromtimestamp(max(times, default=location.stat().st_mtime), UTC).isoformat(
+            timespec="seconds"
+        )
         return {"path": str(location), "bytes": sqlite.size_in_bytes(location), "last_write": written}
     started = connection.execute(select(func.max(trials.c.started))).scalar()
     is_postgres = connection.dialect.name == "postgresql"
