@@ -30,6 +30,11 @@ def involuntary_switches() -> int:
     return 0 if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
+def switches_of_thread() -> int:
+    """Times that the system took the processor away from this thread; 0 where it does not tell."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw if hasattr(resource, "RUSAGE_THREAD") else 0
+
+
 class TooNoisy(RuntimeError):  # noqa: N818 (the name says what the machine was)
     """The machine was too busy for a figure that can be trusted."""
 

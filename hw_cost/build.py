@@ -19,7 +19,7 @@ from hw_cost.progress import Progress, Report
 from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes import Runtime
 from hw_cost.runtimes.feeds import enough_rows, random_feeds
-from hw_cost.sessions import caller, pinned, reference_call
+from hw_cost.sessions import bench_for, caller
 from hw_cost.table import LatencyTable
 from hw_cost.table_format import Row
 from hw_cost.validation import compare
@@ -93,9 +93,8 @@ def build_table(
     limit = time_limit_s or (QUICK_S if quick else FULL_S)
     started, plan = time.monotonic(), Plan.make(runtime, quick=quick, length=1.0 if quick else limit / FULL_S)
     kept = Progress.resume(device, resume, progress)
-    with pinned(device.threads):
-        floor_s = None if kept.reference_us is None else 1e-6 * kept.reference_us
-        bench = Bench(reference_call(), PROTOCOL, seed=seed, floor_s=floor_s)
+    floor_s = None if kept.reference_us is None else 1e-6 * kept.reference_us
+    with bench_for(runtime, PROTOCOL, seed=seed, floor_s=floor_s) as bench:
         table = _measure_kernels(bench, plan, runtime, kept, started, limit)
         correction = networks_for(runtime, plan.n_correction, seed=CORRECTION_SEED, batches=device.batches)
         certificate = networks_for(runtime, plan.n_certificate, seed=CERTIFICATE_SEED, batches=device.batches)

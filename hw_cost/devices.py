@@ -14,7 +14,17 @@ import psutil
 from hw_cost.fingerprint import cpu_name, cpu_signature, governor, load
 from hw_cost.runtimes import Runtime, find_runtime
 
-IDENTITY = ("cpu", "cpu_signature", "architecture", "runtime", "runtime_version", "threads", "precision", "os")
+IDENTITY = (
+    "accelerator",
+    "cpu",
+    "cpu_signature",
+    "architecture",
+    "runtime",
+    "runtime_version",
+    "threads",
+    "precision",
+    "os",
+)
 """Fields that must agree for two devices to be the same; the others are circumstances."""
 
 
@@ -43,6 +53,8 @@ class Device:
     load: float | None = None
     """Load average over one minute when the fingerprint was taken."""
     python: str = ""
+    accelerator: str = ""
+    """Model name of the GPU that the runtime computes on; empty when that is the processor."""
 
     @classmethod
     def here(
@@ -79,6 +91,7 @@ class Device:
             frequency_mhz=round(frequency.current, 0) if frequency else None,
             load=load(),
             python=platform.python_version(),
+            accelerator=program.accelerator(),
         )
 
     @classmethod
@@ -118,8 +131,14 @@ class Device:
         return find_runtime(self.runtime)(threads=self.threads, precision=self.precision)
 
     @property
+    def chip(self) -> str:
+        """Model name of what computes: the GPU, or the processor."""
+        return self.accelerator or self.cpu
+
+    @property
     def slug(self) -> str:
         """A short name for files."""
-        words = re.sub(r"\((r|tm|c)\)|cpu|processor|@.*", " ", self.cpu.lower())
-        cpu = "-".join(re.findall(r"[a-z0-9]+", words)) or self.architecture
-        return f"{cpu}-{self.cpu_signature}-{self.runtime}-{self.runtime_version}-{self.threads}thread-{self.precision}"
+        words = re.sub(r"\((r|tm|c)\)|cpu|processor|@.*", " ", f"{self.accelerator} {self.cpu}".lower())
+        chips = "-".join(re.findall(r"[a-z0-9]+", words)) or self.architecture
+        settings = f"{self.runtime}-{self.runtime_version}-{self.threads}thread-{self.precision}"
+        return f"{chips}-{self.cpu_signature}-{settings}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import overload
 
-from hw_cost.bench import Bench, Measurement, Protocol, TooNoisy
+from hw_cost.bench import Bench, Measurement, TooNoisy
 from hw_cost.onnx_reader import OnnxModel
 from hw_cost.runtimes import Feeds, OnnxRuntime, Runtime
 from hw_cost.runtimes.feeds import enough_rows, random_feeds
-from hw_cost.sessions import caller, pinned, reference_call
+from hw_cost.sessions import bench_for, caller
 
 __all__ = ["Measurement", "TooNoisy", "measure_latency", "measure_on"]
 
@@ -74,9 +74,8 @@ def measure_latency(
     """
     many = isinstance(models, list)
     runtime = runtime or OnnxRuntime()
-    with pinned(runtime.threads):
-        floor_s = None if reference_us is None else 1e-6 * reference_us
-        bench = Bench(reference_call(), Protocol(), seed=seed, floor_s=floor_s)
+    floor_s = None if reference_us is None else 1e-6 * reference_us
+    with bench_for(runtime, seed=seed, floor_s=floor_s) as bench:
         measured = measure_on(
             bench,
             models if isinstance(models, list) else [models],

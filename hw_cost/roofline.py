@@ -16,7 +16,7 @@ from hw_cost.graph import BATCH, OpGraph, Parameter
 from hw_cost.kernels import work_of
 from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes import OnnxRuntime, Runtime
-from hw_cost.sessions import caller, pinned, reference_call
+from hw_cost.sessions import bench_for, caller
 from hw_cost.table_format import Row
 
 PRODUCTS = (256, 512, 1024)
@@ -87,8 +87,7 @@ def measure_roofs(rows: Sequence[Row], runtime: Runtime | None = None, *, time_l
         TooNoisy: the machine was too busy.
     """
     runtime = runtime or OnnxRuntime()
-    with pinned(runtime.threads):
-        bench = Bench(reference_call(), Protocol(accepted_blocks=3, min_blocks=5))
+    with bench_for(runtime, Protocol(accepted_blocks=3, min_blocks=5)) as bench:
         calls = {f"product {side}": _call(runtime, _product(side), (side, side)) for side in PRODUCTS}
         calls |= {"call": _call(runtime, _stream(1), (1, 1))}
         calls |= {f"stream {n}": _call(runtime, _stream(n), (1, n)) for n in STREAMS}

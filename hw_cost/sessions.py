@@ -11,11 +11,29 @@ import numpy as np
 import psutil
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from hw_cost.bench import Call
-from hw_cost.runtimes import Feeds, OnnxRuntime, OpenModel
+from hw_cost.bench import Bench, Call, Protocol, involuntary_switches, switches_of_thread
+from hw_cost.runtimes import Feeds, OnnxRuntime, OpenModel, Runtime
 from hw_cost.runtimes.feeds import MOST_BATCHES
 
 REFERENCE_WIDTH = 96
+DRIVER_CORES = 2
+"""Processors beside those of the calling threads that the driver of a GPU gets for its own: on the same one, they take
+it away from each other in the midst of a call."""
+
+
+@contextmanager
+def bench_for(
+    runtime: Runtime, protocol: Protocol | None = None, *, seed: int = 0, floor_s: float | None = None
+) -> Iterator[Bench]:
+    """Yield a bench for calls of a runtime, with this thread on the least busy processors; see `Bench` and `pinned`.
+
+    The reference is a small network: on a GPU where the runtime computes on one, else in onnxruntime on one thread.
+    """
+    on_gpu = bool(runtime.accelerator())
+    with pinned(runtime.threads + DRIVER_CORES * on_gpu):
+        model = runtime.open(reference_model()) if on_gpu else OnnxRuntime().open(reference_model())
+        switches = switches_of_thread if on_gpu else involuntary_switches  # a driver's own threads do not matter
+        yield Bench(reference_call(model), protocol, switches=switches, seed=seed, floor_s=floor_s)
 
 
 def caller(model: OpenModel, rows: Feeds, batch: int) -> Call:
@@ -33,9 +51,8 @@ def caller(model: OpenModel, rows: Feeds, batch: int) -> Call:
     return lambda: run(next(batches))
 
 
-def reference_call() -> Call:
-    """Return the call of the reference network; onnxruntime runs it on one thread, whatever is measured beside it."""
-    model = OnnxRuntime().open(reference_model())
+def reference_call(model: OpenModel) -> Call:
+    """Return the call of the reference network."""
     feeds = {"x": np.random.default_rng(0).normal(size=(1, REFERENCE_WIDTH)).astype(np.float32)}
     return lambda: model.run(feeds)
 

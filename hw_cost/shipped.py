@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hw_cost.adaptation import Sample, adapt_tables
-from hw_cost.bench import Bench, Protocol, TooNoisy
+from hw_cost.bench import Protocol, TooNoisy
 from hw_cost.build import measure_networks, networks_for
 from hw_cost.calibration import MIN_NETWORKS
 from hw_cost.devices import Device
 from hw_cost.networks import ON_TABLES
 from hw_cost.progress import Progress
-from hw_cost.sessions import pinned, reference_call
+from hw_cost.sessions import bench_for
 from hw_cost.table import LatencyTable
 from hw_cost.table_format import TableError
 
@@ -29,7 +29,17 @@ ADAPTATION_BLOCKS = 50
 LEAST_SPREAD = 0.2
 """An adapted table is never trusted more than this (standard deviation of the logarithm): it is good enough to reject
 what is far too slow, and delivered models are measured anyway."""
-NEARNESS = ("runtime", "precision", "threads", "architecture", "os", "cpu", "cpu_signature", "runtime_version")
+NEARNESS = (
+    "runtime",
+    "precision",
+    "accelerator",
+    "threads",
+    "architecture",
+    "os",
+    "cpu",
+    "cpu_signature",
+    "runtime_version",
+)
 """Fields of a device by which tables are ranked, the most telling first."""
 
 
@@ -63,7 +73,7 @@ def table_for(
     except TooNoisy as error:
         guess = replace(nearest, correction=replace(nearest.correction, spread=math.log(2)), certificate=None)
         return guess, (
-            f"latencies of another machine ({nearest.device.cpu}), taken as they are within a factor of three: "
+            f"latencies of another machine ({nearest.device.chip}), taken as they are within a factor of three: "
             f"this one could not be measured ({error})"
         )
     if cache_dir is not None:
@@ -82,9 +92,8 @@ def adapt(known: Sequence[LatencyTable], device: Device, *, time_limit_s: float 
         TooNoisy: the machine was too busy.
     """
     started = time.monotonic()
-    with pinned(device.threads):
-        bench = Bench(reference_call(), Protocol(min_blocks=ADAPTATION_BLOCKS), seed=seed)
-        runtime, progress = device.open_runtime(), Progress(device)
+    runtime, progress = device.open_runtime(), Progress(device)
+    with bench_for(runtime, Protocol(min_blocks=ADAPTATION_BLOCKS), seed=seed) as bench:
         networks = networks_for(runtime, N_ADAPTATION, seed=ADAPTATION_SEED, kinds=ON_TABLES)
         measured = measure_networks(bench, networks, runtime, time_limit_s, progress, "networks")
         reference_us = 1e6 * bench.floor_s
@@ -143,8 +152,9 @@ def _origin(table: LatencyTable) -> str:
     made = table.provenance
     spread = f"typical error {100 * math.expm1(table.correction.spread):.0f} %"
     if made.get("kind") == "adapted":
+        source = made["adapted_from"]
         return (
-            f"adapted from the table of {made['adapted_from']['cpu']} by {made['networks']} networks measured here "
-            f"in {made['seconds']:.0f} s; {spread}"
+            f"adapted from the table of {source.get('accelerator') or source['cpu']} by {made['networks']} networks "
+            f"measured here in {made['seconds']:.0f} s; {spread}"
         )
-    return f"built on this machine ({table.device.cpu}) at {made.get('measured_at', 'an unknown time')}; {spread}"
+    return f"built on this machine ({table.device.chip}) at {made.get('measured_at', 'an unknown time')}; {spread}"

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hw_cost.bench import Bench, Measurement, Protocol, TooNoisy
+from hw_cost.bench import Measurement, TooNoisy
 from hw_cost.measure import measure_on
 from hw_cost.onnx_reader import OnnxModel
 from hw_cost.runtimes import Feeds
-from hw_cost.sessions import pinned, reference_call
+from hw_cost.sessions import bench_for
 from hw_cost.table import Cost, LatencyTable
 
 TOGETHER = 16
@@ -59,8 +59,7 @@ def measured_pairs(
         TooNoisy: fewer than half of the models could be measured.
     """
     measured: list[Measurement | TooNoisy] = []
-    with pinned(table.device.threads):
-        bench = Bench(reference_call(), Protocol(), seed=seed)
+    with bench_for(table.runtime, seed=seed) as bench:
         for first in range(0, len(models), TOGETHER):
             group = models[first : first + TOGETHER]
             seconds = time_limit_s * len(group) / len(models)

@@ -263,6 +263,9 @@ class _Run:
         with _one_thread(), self._open_store() as store:
             self._listener.message(self._device.how)
             context = prepare(self._request, self._task, store if self._request.store else None, self._device)
+            if context.space.left_out:
+                runtime, strangers = self._device.table.device.runtime, ", ".join(sorted(context.space.left_out))
+                self._listener.message(f"{runtime} cannot run {strangers}: these are not searched")
             self._pool.assign(Assignment(self._task, context.splits, context.metric.name))
             run_id = self._register(store, context, self._device.name)
             return self._search(store, context, run_id)

@@ -10,6 +10,7 @@ import pandas as pd
 import platformdirs
 
 from metaml.data import N_FOLDS, Split, Task, make_splits
+from metaml.errors import UsageError
 from metaml.history import history_of_space, upgraded
 from metaml.latency import DeviceTable, LatencyModel
 from metaml.metrics import Metric, metric_for
@@ -36,11 +37,8 @@ class Context:
     """Fitted on `history`."""
     device: DeviceTable
     latency: LatencyModel
-
-    @property
-    def space(self) -> SearchSpace:
-        """What is searched."""
-        return SPACES[self.task.modality]
+    space: SearchSpace
+    """What is searched: the families that can run on the device."""
 
     def ensemble_latency(self, configurations: Sequence[Configuration]) -> tuple[float, float]:
         """Return the predicted latency of configurations as one network, and its upper bound, ms."""
@@ -84,10 +82,12 @@ def prepare(request: SearchRequest, task: Task, store: Store | None, device: Dev
         device: the latency table.
 
     Raises:
-        UsageError: the metric does not fit.
+        UsageError: the metric does not fit, or nothing that could be found runs on the device.
     """
     metric = metric_for(task.type, request.metric)
-    history = remembered(store, SPACES[task.modality], exclude=task.fingerprint)
+    latency = LatencyModel(device, task, batch=request.batch)
+    space = runnable(SPACES[task.modality], latency)
+    history = remembered(store, space, exclude=task.fingerprint)
     starter = WARM_STARTERS[request.warm_start](seed=request.seed)
     starter.cache = Path(platformdirs.user_cache_dir("metaml")) / "warm-start"
     return Context(
@@ -98,7 +98,28 @@ def prepare(request: SearchRequest, task: Task, store: Store | None, device: Dev
         history=history,
         starter=starter.fit(history),
         device=device,
-        latency=LatencyModel(device, task, batch=request.batch),
+        latency=latency,
+        space=space,
+    )
+
+
+def runnable(space: SearchSpace, latency: LatencyModel) -> SearchSpace:
+    """Return a search space without the families that the device's runtime cannot run for the task.
+
+    Raises:
+        UsageError: it can run none.
+    """
+    missing = {name: latency.unsupported(space.default(name)) for name in space.families}
+    strangers = [name for name, operators in missing.items() if operators]
+    if len(strangers) < len(missing):
+        return space.without(strangers) if strangers else space
+    runtime, why = (
+        latency.device.table.device.runtime,
+        sorted({op for operators in missing.values() for op in operators}),
+    )
+    raise UsageError(
+        f"{runtime} can run no model of this task: it does not know {', '.join(why)}. "
+        "Please use the latency table of another runtime, such as --device cpu."
     )
 
 

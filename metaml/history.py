@@ -60,9 +60,13 @@ def history_of_space(store: Store, space: SearchSpace, **chosen: Any) -> History
 
 
 def upgraded(history: History, space: SearchSpace) -> History:
-    """Return a history with its configurations as points of a search space; those of unrelated spaces are left out."""
+    """Return a history with its configurations as points of a search space.
+
+    Those of unrelated spaces and of families that are not searched are left out.
+    """
     known = {space.version, *space.predecessors}
-    new = {name: space.upgrade(c) for name, c in history.configurations.items() if c.get("space") in known}
+    related = {name: c for name, c in history.configurations.items() if c.get("space") in known}
+    new = {name: space.upgrade(c) for name, c in related.items() if c["family"] in space.families}
     names = {name: configuration_id(configuration) for name, configuration in new.items()}
 
     def rename(frame: pd.DataFrame) -> pd.DataFrame:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import platformdirs
@@ -131,7 +132,8 @@ class LatencyModel:
     def predict(self, configuration: Configuration) -> Cost:
         """Return the latency of the network that the configuration would be deployed as.
 
-        It is asked for once for each architecture: for a network on images that takes tens of milliseconds.
+        Its upper bound is infinite where the device's runtime cannot run the network at all. It is asked for once for
+        each architecture: for a network on images that takes tens of milliseconds.
         """
         key = configuration_id(FAMILIES[configuration["family"]].architecture(configuration))
         if key not in self._known:
@@ -146,7 +148,12 @@ class LatencyModel:
 
     def _predict(self, configurations: Sequence[Configuration]) -> Cost:
         graph = ensemble_graph([self._deployed(configuration) for configuration in configurations])
-        return self.device.table.predict(graph, batch=self.batch)
+        cost = self.device.table.predict(graph, batch=self.batch)
+        return replace(cost, high_ms=math.inf) if self.device.table.runtime.unsupported(graph) else cost
+
+    def unsupported(self, configuration: Configuration) -> Sequence[str]:
+        """Return what the runtime of the device cannot execute of the network that would be deployed."""
+        return self.device.table.runtime.unsupported(ensemble_graph([self._deployed(configuration)]))
 
     def _deployed(self, configuration: Configuration) -> Foretold:
         preprocessor = self._preprocessor(kind_of(configuration))

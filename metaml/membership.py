@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -102,9 +103,10 @@ class Membership:
 
     def _is_fast(self, numbers: frozenset[int], trials: Mapping[int, Trial]) -> bool:
         """Whether the upper bound of the predicted latency keeps the limit; single trials have been checked before."""
-        if self.limit_ms is None or len(numbers) == 1:
+        if len(numbers) == 1:
             return True
-        return self.latency([trials[number].configuration for number in sorted(numbers)])[1] <= self.limit_ms
+        high = self.latency([trials[number].configuration for number in sorted(numbers)])[1]
+        return math.isfinite(high) and (self.limit_ms is None or high <= self.limit_ms)
 
     def _is_better(self, choice: Choice, best: Trial) -> bool:
         return len(choice.weights) > 1 and choice.confirmed_gain > MIN_GAIN and choice.error < (best.error or 0.0)

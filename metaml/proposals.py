@@ -42,7 +42,10 @@ class Proposal:
 
 @dataclass(frozen=True)
 class LatencyLimit:
-    """Predicts (latency, upper bound) in ms, and the limit that the upper bound must keep; None for no limit."""
+    """Predicts (latency, upper bound) in ms, and the limit that the upper bound must keep; None for no limit.
+
+    An infinite upper bound, of a network that cannot run on the device, keeps none.
+    """
 
     predict: Callable[[Configuration], tuple[float, float]] | None = None
     limit_ms: float | None = None
@@ -52,7 +55,7 @@ class LatencyLimit:
         if self.predict is None:
             return None, 0.0
         latency, high = self.predict(configuration)
-        return latency, high / self.limit_ms if self.limit_ms else 0.0
+        return latency, high / (self.limit_ms or math.inf) if math.isfinite(high) else math.inf
 
 
 class Proposer:

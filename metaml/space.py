@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -68,11 +68,26 @@ class SearchSpace:
     """Random configurations among which a fast enough one is looked for; fewer where a latency takes long to tell."""
     predecessors: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     """Older version -> family -> hyperparameters that it lacks, with the values that it meant."""
+    left_out: frozenset[str] = frozenset()
+    """Families that are not searched."""
 
     @cached_property
     def families(self) -> dict[str, Family]:
         """The families that can learn such tasks."""
-        return {name: family for name, family in FAMILIES.items() if family.modality == self.modality}
+        fitting = {name: family for name, family in FAMILIES.items() if family.modality == self.modality}
+        return {name: family for name, family in fitting.items() if name not in self.left_out}
+
+    def without(self, names: Collection[str]) -> SearchSpace:
+        """Return the space without some of its families, of which one at least remains."""
+        kept = [name for name in self.families if name not in names]
+        return replace(
+            self,
+            default_family=self.default_family if self.default_family in kept else kept[0],
+            safe_family=self.safe_family if self.safe_family in kept else kept[0],
+            quick=self.quick if self.safe_family in kept else {},
+            presets=tuple(preset for preset in self.presets if preset[0] in kept),
+            left_out=self.left_out.union(names),
+        )
 
     @cached_property
     def _joined(self) -> ConfigurationSpace:

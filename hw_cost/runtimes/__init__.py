@@ -12,7 +12,8 @@ RUNTIMES = {
     "openvino": "hw_cost.runtimes.openvino:OpenVino",
     "torch": "hw_cost.runtimes.torch:Torch",
     "torch-compile": "hw_cost.runtimes.torch:TorchCompiled",
-    "torch-cuda": "hw_cost.runtimes.torch:TorchCuda",
+    "torch-cuda": "hw_cost.runtimes.torch_cuda:TorchCuda",
+    "torch-cuda-graph": "hw_cost.runtimes.torch_cuda:TorchCudaGraph",
     "tensorrt": "hw_cost.runtimes.tensorrt:TensorRt",
 }
 """Name -> module and class; modules are imported when they are used, because torch takes seconds."""

@@ -109,6 +109,11 @@ class Runtime(ABC):
             RuntimeMissing: it is not installed; the message says how to get it.
         """
 
+    @classmethod
+    def accelerator(cls) -> str:
+        """Return the model name of the GPU that it computes on; empty when that is the processor."""
+        return ""
+
     @abstractmethod
     def open(self, model: OnnxModel, *, batch: int = 1, optimise: bool = True) -> OpenModel:
         """Make a model ready to run.

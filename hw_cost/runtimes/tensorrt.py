@@ -36,6 +36,12 @@ class TensorRt(Runtime):
         """Return the version of TensorRT; see `Runtime.version`."""
         return str(_library().__version__)
 
+    @classmethod
+    def accelerator(cls) -> str:
+        """Return the name of the GPU."""
+        _library()
+        return str(importlib.import_module("torch").cuda.get_device_name())
+
     def open(self, model: OnnxModel, *, batch: int = 1, optimise: bool = True) -> Engine:
         """Build an engine for `batch` rows; see `Runtime.open`."""
         if not optimise:

@@ -1,4 +1,4 @@
-"""torch: operation by operation, or compiled; on the processor or on a GPU."""
+"""torch on the processor: operation by operation, or compiled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hw_cost.graph import BATCH, OpGraph
 from hw_cost.kernels import Kernel, kernels_of
 from hw_cost.onnx_reader import ELEMENT_TYPES, OnnxModel, load_model, read_onnx
 from hw_cost.random_onnx import write_onnx
-from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime, RuntimeMissing, text_inputs
+from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime, text_inputs
 from hw_cost.runtimes.feeds import random_feeds
 from hw_cost.runtimes.torch_module import ALIASES, to_module
 from hw_cost.runtimes.torch_operators import OPERATORS
@@ -52,9 +52,9 @@ class Torch(Runtime):
         return kernels_of(graph, batch, operations=[operation for operation in graph if operation.op not in ALIASES])
 
     def profile(self, model: OnnxModel, *, batch: int = 1, runs: int = 50) -> Profile:
-        """Return the operations with their times, each timed on its own: by events where it runs on a GPU."""
+        """Return the operations with their times, each timed on its own."""
         opened = self.open(model)
-        interpreter = _Timed(opened.module, _timer(self.target))
+        interpreter = _Timed(opened.module, self.timed)
         tensors = opened.tensors(random_feeds(opened.inputs, batch))
         with torch.inference_mode():
             times = [interpreter.times_of(*tensors) for _ in range(runs + 1)][1:]
@@ -63,27 +63,15 @@ class Torch(Runtime):
         steps = [Executed(kernel, float(us), "fp32") for kernel, us in zip(kernels, means, strict=True)]
         return Profile((Executed(call, None, "fp32"), *steps))
 
+    def timed(self, call: Callable[[], Any]) -> tuple[Any, float]:
+        """Run one operation; return its result and the microseconds that it took."""
+        start = time.perf_counter()
+        result = call()
+        return result, 1e6 * (time.perf_counter() - start)
+
     def unsupported(self, graph: OpGraph) -> list[str]:
         """Return the operators that torch is not called for here; those on strings and trees are among them."""
         return sorted(({operation.op for operation in graph} - set(OPERATORS) - ALIASES) | text_inputs(graph))
-
-
-class TorchCuda(Torch):
-    """torch on a CUDA GPU, operation by operation; kernels are timed by events of the device."""
-
-    name = "torch-cuda"
-    target = "cuda"
-
-    @classmethod
-    def version(cls) -> str:
-        """Return the version of torch.
-
-        Raises:
-            RuntimeMissing: there is no GPU that torch can use.
-        """
-        if not torch.cuda.is_available():
-            raise RuntimeMissing("torch finds no CUDA device on this machine. Please use the runtime torch.")
-        return super().version()
 
 
 class TorchCompiled(Torch):
@@ -180,26 +168,6 @@ def read_events(events: Any) -> list[tuple[Kernel, float]]:
             sizes = {f"length{position}": int(length) for position, length in enumerate(lengths)}
             steps.append((Kernel(event.name, sizes), event.time_range.elapsed_us()))
     return steps
-
-
-def _timer(target: str) -> Timer:
-    return _wall_time if target == "cpu" else _device_time
-
-
-def _wall_time(call: Callable[[], Any]) -> tuple[Any, float]:
-    start = time.perf_counter()
-    result = call()
-    return result, 1e6 * (time.perf_counter() - start)
-
-
-def _device_time(call: Callable[[], Any]) -> tuple[Any, float]:
-    event: Any = torch.cuda.Event
-    start, end = event(enable_timing=True), event(enable_timing=True)
-    start.record()
-    result = call()
-    end.record()
-    end.synchronize()
-    return result, 1e3 * start.elapsed_time(end)
 
 
 def _inputs(model: OnnxModel) -> tuple[Input, ...]:

@@ -84,7 +84,7 @@ def build(out: Path | None, time_limit: float | None, quick: bool, seed: int, as
     if as_json:
         print_json(answer)
         return
-    click.echo(f"{len(table.rows)} kernels of {device.cpu} written to {path}")
+    click.echo(f"{len(table.rows)} kernels of {device.chip} written to {path}")
     if table.certificate:
         n = table.certificate["n"]
         click.echo(f"on {n:.0f} networks that were used for nothing else: {_verdict(table.certificate)}")

@@ -83,7 +83,7 @@ def _import_kit(result: dict[str, Any], out: Path, as_json: bool) -> None:
     if as_json:
         print_json({"table": str(out), "device": table.device.to_json(), "kernels": len(table.rows), **certificate})
         return
-    click.echo(f"{len(table.rows)} kernels of {table.device.cpu} written to {out}")
+    click.echo(f"{len(table.rows)} kernels of {table.device.chip} written to {out}")
     click.echo(
         f"on {certificate['n']:.0f} networks that were used for nothing else: MAPE {certificate['mape']:.1f} %, "
         f"within ±10 %: {100 * certificate['within_10pct']:.0f} %, Spearman {certificate['spearman']:.4f}"

@@ -51,7 +51,7 @@ def kit(
         table = _over_ssh(made, (host, ssh_options, python), time_limit)
         table.save(out)
         answer = {"table": str(out), "device": table.device.to_json(), **(table.certificate or {})}
-        text = f"{len(table.rows)} kernels of {table.device.cpu} written to {out}"
+        text = f"{len(table.rows)} kernels of {table.device.chip} written to {out}"
     if as_json:
         print_json(answer)
     else:

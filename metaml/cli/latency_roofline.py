@@ -39,7 +39,7 @@ def roofline(table: str, out: Path | None, time_limit: float, as_json: bool) -> 
         raise SearchError(str(error)) from error
     placed = place(opened.table.rows, roofs)
     if out is not None:
-        _draw(placed, roofs, opened.table.device.cpu, out)
+        _draw(placed, roofs, opened.table.device.chip, out)
     if as_json:
         kernels = [
             {"kernel": str(k.row.kernel), "latency_us": k.row.latency_us, "bound": k.bound, "efficiency": k.efficiency}

@@ -88,7 +88,9 @@ latency_options = together(
 runtime_options = together(
     click.option(
         "--runtime",
-        type=click.Choice(["onnxruntime", "openvino", "torch", "torch-compile", "torch-cuda", "tensorrt"]),
+        type=click.Choice(
+            ["onnxruntime", "openvino", "torch", "torch-compile", "torch-cuda", "torch-cuda-graph", "tensorrt"]
+        ),
         help="What executes the network; default: onnxruntime, or the table's.",
     ),
     click.option("--precision", type=click.Choice(["fp32", "int8", "bf16"]), help="Default: fp32, or the table's."),

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hw_cost.ops import flops
 from metaml.models import NetworkShape, TorchFamily
 from metaml.models.torch_family import Batch, prepare
 from metaml.training.averaging import ExponentialAverage
 from metaml.training.checkpoint import Checkpoint, part, prefixed
 from metaml.training.deadline import Foresight, TooLongError
+from metaml.training.devices import device_for
 from metaml.training.dropout import hasten
 from metaml.training.losses import prediction_of, training_loss, validation_loss
 from metaml.training.model import DivergedError, Rows
@@ -29,6 +31,8 @@ NEARLY_DONE = 0.7
 """A training that has got so far when its time is up ends there, as if it had been stopped early."""
 MIN_STEPS_PER_EPOCH = 10
 """Batches are made smaller on small tables, so that an epoch has this many steps."""
+BACKWARD_TOO = 3
+"""A step is about so many times the work of a prediction."""
 CURVE_POINTS = 8
 """A learning curve has about so many points; one for each epoch when the best epoch is looked for."""
 
@@ -43,6 +47,7 @@ class Training:
         train: training rows.
         seed: fixes initial weights, the order of the rows, dropout and augmentation.
         validation: rows that the learning curve is of.
+        device: where to train; None for where it is likely to take less time.
     """
 
     def __init__(
@@ -54,9 +59,15 @@ class Training:
         *,
         seed: int,
         validation: Rows | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self.family, self.config, self.shape = family, config, shape
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        n = len(train.features)
+        self._batch_size = min(config["batch_size"], max(1, n // MIN_STEPS_PER_EPOCH))
+        self.n_epochs: int = config["epochs"]
+        self.n_steps = math.ceil(n / self._batch_size) * self.n_epochs
+        step_flops = BACKWARD_TOO * self._batch_size * flops(family.graph(config, shape))
+        self._device = device or device_for(step_flops, self.n_steps)
         self._generator = torch.Generator(self._device).manual_seed(seed)
         self._random: list[Tensor] = []
         self._train = self._tensors(train)
@@ -65,10 +76,6 @@ class Training:
             self._module = module.to(self._device) if self._device.type == "cuda" else hasten(module)
             prepare(self._module, self._train.inputs)
         self._validation = None if validation is None else self._tensors(validation)
-        n = len(train.features)
-        self._batch_size = min(config["batch_size"], max(1, n // MIN_STEPS_PER_EPOCH))
-        self.n_epochs: int = config["epochs"]
-        self.n_steps = math.ceil(n / self._batch_size) * self.n_epochs
         self._set_up()
         self.epoch = self.step = 0
         self._is_cut = False

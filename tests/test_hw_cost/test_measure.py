@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-import hw_cost.measure
+import hw_cost.bench
 from hw_cost.bench import Protocol, TooNoisy
 from hw_cost.graph import BATCH, OpGraph
 from hw_cost.measure import measure_latency
@@ -22,7 +22,7 @@ from .conftest import perceptron
 def lenient(monkeypatch):
     """Accept whatever a busy test machine gives."""
     rules = Protocol(block_s=0.001, accepted_blocks=1, drift=100.0, max_drift=100.0, max_cv=100.0, switch_s=1e-9)
-    monkeypatch.setattr(hw_cost.measure, "Protocol", lambda: rules)
+    monkeypatch.setattr(hw_cost.bench, "Protocol", lambda: rules)
 
 
 def test_a_file_is_measured(tmp_path):
@@ -48,7 +48,7 @@ def test_own_rows_are_used_and_missing_inputs_named():
 
 
 def test_noise_is_refused(monkeypatch):
-    monkeypatch.setattr(hw_cost.measure, "Protocol", lambda: Protocol(drift=-0.99, max_drift=-0.99))
+    monkeypatch.setattr(hw_cost.bench, "Protocol", lambda: Protocol(drift=-0.99, max_drift=-0.99))
     with pytest.raises(TooNoisy, match="too noisy, CV = "):
         measure_latency(write_onnx(perceptron(8)), time_limit_s=0.1)
 
@@ -100,6 +100,6 @@ def test_pinning_that_is_not_allowed_is_no_error(monkeypatch):
 
 
 def test_a_known_reference_refuses_a_machine_that_is_slower_now(monkeypatch):
-    monkeypatch.setattr(hw_cost.measure, "Protocol", Protocol)
+    monkeypatch.setattr(hw_cost.bench, "Protocol", Protocol)
     with pytest.raises(TooNoisy, match="of the reference"):
         measure_latency(write_onnx(perceptron(8)), time_limit_s=0.1, reference_us=1e-3)

@@ -24,6 +24,7 @@ SETTINGS = [
     ("openvino", "bf16"),
     ("torch", "fp32"),
     pytest.param(("torch-cuda", "fp32"), marks=pytest.mark.gpu),
+    pytest.param(("torch-cuda-graph", "fp32"), marks=pytest.mark.gpu),
     pytest.param(("tensorrt", "fp32"), marks=pytest.mark.gpu),
 ]
 

@@ -15,15 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from metaml.models import FAMILIES, TabularShape
+from metaml.models import FAMILIES, TabularShape, TorchFamily
 from metaml.models.torch_family import Batch
 from metaml.preprocessing import TableFeatures
 from metaml.space import SPACES
 from metaml.training import DivergedError, Pauses, Rows, fit_model
 from metaml.training.averaging import ExponentialAverage
+from metaml.training.checkpoint import Checkpoint
 from metaml.training.deadline import Foresight, TooLongError
+from metaml.training.devices import device_for
 from metaml.training.dropout import Dropout, hasten
+from metaml.training.loop import Training
 from metaml.training.losses import prediction_of, training_loss, validation_loss
+from metaml.training.networks import finished
 from metaml.training.optimisers import MOMENTUM, OPTIMISERS, Stepper
 from metaml.training.parameters import FlatParameters
 from metaml.training.schedules import CYCLE_START, SCHEDULES
@@ -341,6 +345,40 @@ def test_a_family_may_change_every_batch(monkeypatch):
     mixed = [fit_model(configuration(), SHAPE, rows, seed=1, seconds=60).scores(rows.features) for _ in range(2)]
     np.testing.assert_array_equal(mixed[0], mixed[1])
     assert np.abs(mixed[0] - plain.scores(rows.features)).max() > 0.01
+
+
+@pytest.mark.gpu
+class TestOnAGpu:
+    """A training moves to a GPU only where that saves time; its model is that of the file that is exported."""
+
+    GPU = torch.device("cuda")
+
+    @pytest.mark.parametrize("family", [name for name in SPACE.families if isinstance(FAMILIES[name], TorchFamily)])
+    def test_a_network_computes_there_what_it_computes_here(self, family):
+        rows = table(400)
+        config = SPACE.default(family) | {"epochs": 2, "averaging": "exponential", "early_stopping": "best_epoch"}
+        training = Training(FAMILIES[family], config, SHAPE, rows, seed=0, validation=rows, device=self.GPU)
+        training.run(2, seconds=60)
+        model = finished(training)
+        there = model.scores(rows.features)
+        model.module.cpu()
+        np.testing.assert_allclose(there, model.scores(rows.features), atol=1e-5)
+
+    def test_it_goes_on_from_a_checkpoint(self, tmp_path):
+        rows, config = table(), configuration(averaging="exponential")
+        first_half = Training(FAMILIES["mlp"], config, SHAPE, rows, seed=0, device=self.GPU)
+        first_half.run(3, seconds=60)
+        first_half.state().write(tmp_path / "state")
+        first_half.run(6, seconds=60)
+        second_half = Training(FAMILIES["mlp"], config, SHAPE, rows, seed=0, device=self.GPU)
+        second_half.restore(Checkpoint.read(tmp_path / "state"))
+        second_half.run(6, seconds=60)
+        scores = [finished(training).scores(rows.features) for training in (first_half, second_half)]
+        np.testing.assert_allclose(*scores, atol=1e-5)
+
+    def test_small_trainings_stay_on_the_processor(self):
+        assert device_for(1e7, 10**6).type == device_for(1e9, 10).type == "cpu"
+        assert device_for(1e9, 10**4).type == "cuda"
 
 
 class LeftError(Exception):
