@@ -176,7 +176,7 @@ def _status_of(failure: Exception) -> Status:
         return "timeout"
     if isinstance(failure, DivergedError):
         return "diverged"
-    if isinstance(failure, MemoryError) or "can't allocate memory" in str(failure):
+    if isinstance(failure, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(failure):
         return "memout"
     return "crashed"
 

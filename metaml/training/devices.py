@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 STEP_FLOPS = 1e8
@@ -18,7 +20,21 @@ def device_for(step_flops: float, n_steps: int) -> torch.device:
         step_flops: floating-point operations of a step, forwards and backwards.
         n_steps: how many there are.
     """
-    if step_flops < STEP_FLOPS or n_steps * step_flops < TRAINING_FLOPS or not torch.cuda.is_available():
-        return torch.device("cpu")
+    is_worth_it = step_flops >= STEP_FLOPS and n_steps * step_flops >= TRAINING_FLOPS
+    return torch.device("cuda" if is_worth_it and has_gpu() else "cpu")
+
+
+@cache
+def has_gpu() -> bool:
+    """Whether this process can compute on a GPU; not where all its memory is taken, or others keep it to themselves.
+
+    The first call takes seconds where there is one.
+    """
+    if not torch.cuda.is_available():
+        return False
     torch.backends.cudnn.allow_tf32 = False  # the exported file must say what the trained network says
-    return torch.device("cuda")
+    try:
+        torch.zeros(1, device="cuda").item()
+    except RuntimeError:
+        return False
+    return True
