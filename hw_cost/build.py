@@ -29,8 +29,8 @@ FULL_S, QUICK_S = 590.0, 90.0
 """Wall time of a build unless another one is asked for."""
 KERNEL_SHARE, REFINE_SHARE = 0.6, 0.05
 """Shares of the time for the first kernels, and for more of those that are foretold worst."""
-CORRECTION_SEED, CERTIFICATE_SEED, KERNEL_SEED = 1_000, 2_000, 5_000
-"""Seeds of the networks for the correction, the certificate and the kernels: never the same network."""
+CORRECTION_SEED, CERTIFICATE_SEED = 1_000, 2_000
+"""Seeds of the networks for the correction and the certificate: never the same network."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,9 @@ class Plan:
     """How much a build measures."""
 
     streams: list[Stream]
-    n_correction: int
+    n_networks: int
+    """Networks that tell how kernels add up; where the runtime cannot run single kernels, also what these take."""
     n_certificate: int
-    n_apportioned: int = 0
-    """Networks measured in the place of single kernels, where the runtime cannot run these."""
     quick: bool = False
 
     @classmethod
@@ -57,7 +56,7 @@ class Plan:
             drawn = probe_streams(runtime.precision)
             streams = [replace(stream, first=round(max(1.0, length) * stream.first)) for stream in drawn]
             return cls(streams, *((42, 28) if quick else (336, 168)), quick=quick)
-        return cls([], *((42, 28, 112) if quick else (224, 112, 420)), quick=quick)
+        return cls([], *((154, 28) if quick else (644, 112)), quick=quick)
 
 
 def build_table(
@@ -95,16 +94,21 @@ def build_table(
     kept = Progress.resume(device, resume, progress)
     floor_s = None if kept.reference_us is None else 1e-6 * kept.reference_us
     with bench_for(runtime, PROTOCOL, seed=seed, floor_s=floor_s) as bench:
-        table = _measure_kernels(bench, plan, runtime, kept, started, limit)
-        correction = networks_for(runtime, plan.n_correction, seed=CORRECTION_SEED, batches=device.batches)
+        if runtime.isolates:
+            _measure_kernels(bench, plan, runtime, kept, started, limit)
+        networks = networks_for(runtime, plan.n_networks, seed=CORRECTION_SEED, batches=device.batches)
         certificate = networks_for(runtime, plan.n_certificate, seed=CERTIFICATE_SEED, batches=device.batches)
-        asked = [(network, network.batch) for network in (*correction, *certificate)]
+        asked = [(network, network.batch) for network in (*networks, *certificate)]
         for network, batch in (*asked, *((network, 1) for network in certificate)):  # a prediction asks for one row too
             runtime.kernels(network.graph, batch)  # one that must execute them takes its time: before the rest
         budget = max(5.0, started + limit - time.monotonic())
-        measured = measure_networks(bench, correction, runtime, 0.67 * budget, kept, "networks")
+        share = len(networks) / len(asked)
+        measured = measure_networks(bench, networks, runtime, share * budget, kept, "networks")
+        if not runtime.isolates:
+            _require_most(measured, networks, bench)
+        fresh = measure_networks(bench, certificate, runtime, (1 - share) * budget, kept, "validation")
+        table = kept.table() if runtime.isolates else replace(kept.table(), rows=_apportioned(runtime, measured))
         table = replace(table, correction=fit_correction(table, measured))
-        fresh = measure_networks(bench, certificate, runtime, 0.33 * budget, kept, "validation")
     foretold = [
         (network.kind, table.predict(network.graph, network.batch), figure.median_ms) for network, figure in fresh
     ]
@@ -173,30 +177,23 @@ def _network_call(network: Network, runtime: Runtime) -> Call:
     return caller(model, random_feeds(model.inputs, n_rows, strings=strings), network.batch)
 
 
-def _measure_kernels(
-    bench: Bench, plan: Plan, runtime: Runtime, kept: Progress, started: float, limit: float
-) -> LatencyTable:
-    if not runtime.isolates:
-        rows = _apportioned(bench, plan, runtime, 0.6 * limit, kept)
-        return LatencyTable(kept.device, rows, reference_us=1e6 * bench.floor_s)
+def _measure_kernels(bench: Bench, plan: Plan, runtime: Runtime, kept: Progress, started: float, limit: float) -> None:
     profiler = Profiler(bench, runtime, kept)
     probes = first_probes(plan.streams, quick=plan.quick)
     profiler.measure(probes, started + KERNEL_SHARE * limit)
     if not plan.quick:
         profiler.refine(plan.streams, time.monotonic() + REFINE_SHARE * limit)
-    return replace(kept.table(), reference_us=1e6 * bench.floor_s)
 
 
-def _apportioned(
-    bench: Bench, plan: Plan, runtime: Runtime, time_limit_s: float, progress: Progress
-) -> tuple[Row, ...]:
-    """Measure networks and share their time out, for a runtime that cannot run one kernel alone."""
-    networks = networks_for(runtime, plan.n_apportioned, seed=KERNEL_SEED, batches=progress.device.batches)
-    measured = measure_networks(bench, networks, runtime, time_limit_s, progress, "kernels")
+def _apportioned(runtime: Runtime, measured: Sequence[tuple[Network, Measurement]]) -> tuple[Row, ...]:
+    """Share the time of networks out, for a runtime that cannot run one kernel alone."""
+    return apportion([(runtime.kernels(network.graph, network.batch), figure) for network, figure in measured])
+
+
+def _require_most(measured: Sequence[object], networks: Sequence[object], bench: Bench) -> None:
     if len(measured) < (1 - LOST_SHARE) * len(networks):
         raise TooNoisy(
             f"too noisy, CV = {bench.reference_cv:.2f} of the reference: {len(networks) - len(measured)} of "
             f"{len(networks)} networks could not be measured in the time given. "
             "Please try on a less busy machine or for longer."
         )
-    return apportion([(runtime.kernels(network.graph, network.batch), figure) for network, figure in measured])

@@ -9,10 +9,13 @@ import numpy as np
 
 from hw_cost.bench import Measurement, TooNoisy
 from hw_cost.correction import PARTS, Correction, Experience, features, nearby_errors, part_sums
+from hw_cost.kernel_residual import TimedNetwork, fit_kernel_residual
 from hw_cost.networks import Network
 from hw_cost.residual import Residual
-from hw_cost.table import LEVEL_Z, LatencyTable, strangeness
+from hw_cost.table import LEVEL_Z, KernelCost, LatencyTable, strangeness
 
+INTERVAL_Z = 1.96
+"""Half width of the 95 % interval of a measurement in standard deviations."""
 MIN_NETWORKS = 3
 ENOUGH = 40
 """Networks without which they are not told apart."""
@@ -54,12 +57,22 @@ def fit_correction(table: LatencyTable, measured: Sequence[tuple[Network, Measur
     correction = Correction(base, dict(zip(PARTS, scales.tolist(), strict=True)), spread, n)
     if n < ENOUGH:
         return correction
+    of_kernels, missed = fit_kernel_residual(
+        [_timed(correction, kernels, figure) for kernels, (_, figure) in zip(costs, measured, strict=True)]
+    )
     residual = Residual.fit(features(sums, np.array([len(kernels) for kernels in costs])), missed)
     nearby = nearby_errors(residual.points, residual.points, residual.left_out, but_itself=True)
     strange = np.array([strangeness(kernels) for kernels in costs])
     quantile = conformal(np.abs(residual.left_out) / np.hypot(nearby, strange))
     spread = max(LEAST_SPREAD, conformal(np.abs(residual.left_out)) / LEVEL_Z)
-    return Correction(base, correction.scales, spread, n, Experience(residual, quantile))
+    return Correction(base, correction.scales, spread, n, Experience(residual, quantile, of_kernels))
+
+
+def _timed(correction: Correction, costs: Sequence[KernelCost], figure: Measurement) -> TimedNetwork:
+    kernels = [cost.kernel for cost in costs]
+    scaled = correction.scaled(kernels, np.array([cost.latency_us for cost in costs]))
+    deviation = (figure.high_ms - figure.low_ms) / (2 * INTERVAL_Z * figure.median_ms)
+    return TimedNetwork(kernels, scaled, correction.base_us, 1e3 * figure.median_ms, deviation**2)
 
 
 def _missed(sums: np.ndarray, times: np.ndarray, k: int) -> float:

@@ -8,12 +8,13 @@ alike. How far it errs is told by those near to it, each left out of the fit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from hw_cost.kernel_residual import KernelResidual
 from hw_cost.kernels import Kernel
 from hw_cost.residual import Residual
 
@@ -81,12 +82,17 @@ class Experience:
     """Networks that were measured, and how far each was off."""
 
     residual: Residual
-    """Logarithmic error of the scaled sum."""
+    """Logarithmic error of a network by what it is made of: it tells which networks are near to one. Older tables,
+    which know no errors of kernels, foretell by it as well."""
     quantile: float
     """Nine in ten errors are below so many times what the networks nearby show."""
+    kernels: KernelResidual | None = None
+    """Logarithmic errors of kernels in the scaled sum."""
 
     def factor(self, made_of: np.ndarray) -> float:
-        """Return what a network of ``(d,)`` features takes, relative to its scaled sum."""
+        """Return what a network of ``(d,)`` features takes, relative to the sum of its kernels."""
+        if self.kernels is not None:
+            return 1.0
         return math.exp(float(self.residual.predict(made_of[None])[0]))
 
     def spread(self, made_of: np.ndarray) -> float:
@@ -110,7 +116,7 @@ def nearby_errors(at: np.ndarray, points: np.ndarray, errors: np.ndarray, *, but
 
 @dataclass(frozen=True)
 class Correction:
-    """From the sums of kernels to a network: latency = (base + sum over parts of scale * its kernels) * experience.
+    """From the kernels to a network: latency = (base + sum of scale * kernel * its experience) * that of the network.
 
     Fitted on networks that were measured end to end.
     """
@@ -129,10 +135,22 @@ class Correction:
         """Return the factor of a part; tables of few networks know its group alone, or even less."""
         return next(self.scales[name] for name in (part, PARTS[part], "small") if name in self.scales)
 
-    def scaled(self, sums_us: np.ndarray) -> float:
-        """Return microseconds of a network from those of its parts; never less than half of them."""
-        scales = np.array([self.scale(part) for part in PARTS])
-        return float(max(0.5 * sums_us.sum(), self.base_us + scales @ sums_us))
+    def scaled(self, kernels: Sequence[Kernel], latencies_us: np.ndarray) -> np.ndarray:
+        """Return microseconds of the kernels in a network from those that each takes alone, ``(n,)``."""
+        scales = {part: self.scale(part) for part in PARTS}
+        factors = [sum(share * scales[part] for part, share in parts_of(kernel).items()) for kernel in kernels]
+        result: np.ndarray = latencies_us * np.array(factors)
+        return result
+
+    def network(self, kernels: Sequence[Kernel], latencies_us: np.ndarray) -> float:
+        """Return microseconds of a network from those that each of its kernels takes alone.
+
+        It is never less than half of their sum.
+        """
+        scaled = self.scaled(kernels, latencies_us)
+        if self.experience is not None and self.experience.kernels is not None:
+            scaled = scaled * np.exp(self.experience.kernels.predict(kernels))
+        return float(max(0.5 * latencies_us.sum(), self.base_us + scaled.sum()))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -141,6 +159,8 @@ class Correction:
         if self.experience is not None:
             residual = {name: np.round(values, 5).tolist() for name, values in vars(self.experience.residual).items()}
             told["experience"] = {"quantile": self.experience.quantile, **residual}
+            if self.experience.kernels is not None:
+                told["experience"]["kernels"] = self.experience.kernels.to_json()
         return told
 
     @classmethod
@@ -153,6 +173,9 @@ class Correction:
         rest = {name: value for name, value in told.items() if name != "experience"}
         if told.get("experience") is None:
             return cls(**rest)
-        arrays = {name: np.array(value, dtype=float) for name, value in told["experience"].items()}
+        experience = dict(told["experience"])
+        kernels = experience.pop("kernels", None)
+        arrays = {name: np.array(value, dtype=float) for name, value in experience.items()}
         quantile = float(arrays.pop("quantile"))
-        return cls(**rest, experience=Experience(Residual(**arrays), quantile))
+        of_kernels = None if kernels is None else KernelResidual.from_json(kernels)
+        return cls(**rest, experience=Experience(Residual(**arrays), quantile, of_kernels))

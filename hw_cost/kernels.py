@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from hw_cost.fusion import executed
 from hw_cost.graph import Operation, OpGraph
@@ -26,7 +27,7 @@ class Kernel:
     sizes: Sizes
     """Name -> number; the names are those of the operator's kind."""
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """Operators of one kind have the same sizes; ``other`` when nothing is known but FLOPs and bytes."""
         return "other" if tuple(self.sizes) == SIZE_NAMES["other"] else kind_of(self.op)
@@ -35,7 +36,7 @@ class Kernel:
         return f"{self.op}({', '.join(f'{name}={value}' for name, value in self.sizes.items())})"
 
     def __hash__(self) -> int:
-        return hash(str(self))
+        return hash((self.op, *self.sizes.values()))
 
 
 def work_of(kernel: Kernel) -> Sizes | None:

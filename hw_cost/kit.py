@@ -58,7 +58,7 @@ class Kit:
     def networks(self) -> dict[str, list[Network]]:
         """Role -> networks."""
         return {
-            "correction": random_networks(self.plan.n_correction, seed=CORRECTION_SEED),
+            "correction": random_networks(self.plan.n_networks, seed=CORRECTION_SEED),
             "certificate": random_networks(self.plan.n_certificate, seed=CERTIFICATE_SEED),
         }
 

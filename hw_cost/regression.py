@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import mul
 
 import numpy as np
 from scipy.optimize import nnls
@@ -55,22 +56,21 @@ class Fit:
 
     def predict(self, sizes: Sizes) -> float:
         """Return microseconds."""
-        total = self._sum(sizes)
-        if self.kind == "dense":  # a row alone and several are fitted apart
-            total = max(total, self._sum({**sizes, "rows": 1}))
-        if self.residual is None:
-            return total
-        return total * math.exp(float(self.residual.predict(np.array([features(self.kind, sizes)]))[0]))
+        return self.tell(sizes)[0]
 
-    def _sum(self, sizes: Sizes) -> float:
-        quantities = QUANTITIES[self.kind](_at_least(sizes, self.least_rows))
-        return sum(weight * quantity for weight, quantity in zip(self.weights, quantities, strict=True))
-
-    def excess(self, sizes: Sizes) -> float:
-        """How many times the largest measured quantity is exceeded; 1 within what was measured."""
-        quantities = QUANTITIES[self.kind](_at_least(sizes, self.least_rows))
+    def tell(self, sizes: Sizes) -> tuple[float, float]:
+        """Return microseconds, and how many times the largest measured quantity is exceeded; 1 within them."""
+        quantities = self._quantities(sizes)
+        total = sum(map(mul, self.weights, quantities))
+        if self.kind == "dense" and sizes["rows"] > 1:  # a row alone and several are fitted apart
+            total = max(total, sum(map(mul, self.weights, self._quantities({**sizes, "rows": 1}))))
+        if self.residual is not None:
+            total *= math.exp(float(self.residual.predict(np.array([features(self.kind, sizes)]))[0]))
         ratios = [q / top for q, top, w in zip(quantities, self.largest, self.weights, strict=True) if w and top]
-        return max([1.0, *ratios])
+        return total, max([1.0, *ratios])
+
+    def _quantities(self, sizes: Sizes) -> list[float]:
+        return QUANTITIES[self.kind](_at_least(sizes, self.least_rows))
 
 
 def _at_least(sizes: Sizes, rows: int) -> Sizes:

@@ -54,21 +54,21 @@ class Residual:
         found = minimize(_surprise, start, arguments, "L-BFGS-B", jac=True, bounds=bounds, options=options).x
         lengths, (variance, noise) = np.exp(found[:-2]), np.exp(found[-2:])
         points = standard / lengths
-        factor = cho_factor(variance * _kernel(points, points) + noise * np.eye(len(points)), lower=True)
+        factor = cho_factor(variance * covariance(points, points) + noise * np.eye(len(points)), lower=True)
         solved = cho_solve(factor, np.column_stack([values, np.eye(len(points))]))
         left_out = solved[:, 0] / np.diag(solved[:, 1:])  # eq. 5.12
         return cls(points, centers, scales * lengths, variance * solved[:, 0], left_out)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Return the residual of ``(m, d)`` features, ``(m,)``."""
-        result: np.ndarray = _kernel((features - self.centers) / self.lengths, self.points) @ self.weights
+        result: np.ndarray = covariance((features - self.centers) / self.lengths, self.points) @ self.weights
         return result
 
 
 def _surprise(logs: np.ndarray, features: np.ndarray, values: np.ndarray) -> tuple[float, np.ndarray]:
     """Return the negative logarithm of the posterior of lengths, variance and noise, and its gradient (eq. 5.9)."""
     points, (variance, noise) = features / np.exp(logs[:-2]), np.exp(logs[-2:])
-    kernel, slope = variance * _kernel(points, points), 3 * variance * np.exp(-_distances(points, points))
+    kernel, slope = variance * covariance(points, points), 3 * variance * np.exp(-_distances(points, points))
     factor = cho_factor(kernel + noise * np.eye(len(points)), lower=True)
     inverse = cho_solve(factor, np.eye(len(points)))
     weights = inverse @ values
@@ -82,7 +82,7 @@ def _surprise(logs: np.ndarray, features: np.ndarray, values: np.ndarray) -> tup
     return surprise, gradient
 
 
-def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Matern covariance of smoothness 3/2 with unit variance (Rasmussen & Williams 2006, eq. 4.17)."""
     distance = _distances(a, b)
     result: np.ndarray = (1 + distance) * np.exp(-distance)

@@ -26,6 +26,8 @@ ENOUGH = 3
 """Kernels of an operator below which it counts as unseen."""
 BATCH_SPREAD = 0.17
 """What batches above those of the correction's networks add to the spread."""
+MOST_TOLD = 50_000
+"""Kernels whose cost is remembered: networks of a search share many."""
 UNSEEN_SPREAD = math.log(2)
 """Standard deviation of the logarithmic error of an operator that was never measured."""
 
@@ -113,7 +115,9 @@ class LatencyTable:
         extrapolated and unseen kernels, and larger batches.
         """
         sums = part_sums((cost.kernel, cost.latency_us) for cost in costs)
-        latency_ms, spread = 1e-3 * self.correction.scaled(sums), self.correction.spread
+        alone_us = np.array([cost.latency_us for cost in costs])
+        latency_ms = 1e-3 * self.correction.network([cost.kernel for cost in costs], alone_us)
+        spread = self.correction.spread
         strange = strangeness(costs)
         experience = self.correction.experience
         if experience is None:
@@ -131,12 +135,19 @@ class LatencyTable:
 
     def kernel_cost(self, kernel: Kernel) -> KernelCost:
         """Return the cost of one kernel from its operator's fit, or widely from those of its kind or from all."""
+        if kernel not in self._told:
+            if len(self._told) >= MOST_TOLD:
+                self._told.clear()
+            self._told[kernel] = self._kernel_cost(kernel)
+        return self._told[kernel]
+
+    def _kernel_cost(self, kernel: Kernel) -> KernelCost:
         fit = self._fit("op", kernel.op)
         enough = fit is not None and (fit.n >= ENOUGH or kernel in self._measured)
         if fit is not None and enough and fit.kind == kernel.kind:
-            excess = fit.excess(kernel.sizes)
+            latency, excess = fit.tell(kernel.sizes)
             known = "measured" if excess <= 1.5 else "extrapolated"
-            return KernelCost(kernel, fit.predict(kernel.sizes), fit.spread + 0.1 * math.log(excess), known)
+            return KernelCost(kernel, latency, fit.spread + 0.1 * math.log(excess), known)
         related = self._fit("kind", kernel.kind)
         if related is not None:
             return KernelCost(kernel, related.predict(kernel.sizes), max(related.spread, UNSEEN_SPREAD / 2), "unseen")
@@ -161,6 +172,10 @@ class LatencyTable:
                 _fit([row for row in rows if row.kernel.kind == rows[0].kernel.kind]) if rows else None
             )
         return self._fits[of, name]
+
+    @cached_property
+    def _told(self) -> dict[Kernel, KernelCost]:
+        return {}
 
     @cached_property
     def _measured(self) -> set[Kernel]:

@@ -17,7 +17,7 @@ from hw_cost.kinds import kind_of
 from hw_cost.sizes import ADDED_SIZES, SIZE_NAMES
 from hw_cost.table_checks import of_another_unit
 
-FORMAT, SCHEMA_VERSION = "metaml latency table", 2
+FORMAT, SCHEMA_VERSION = "metaml latency table", 3
 UNFINISHED = "unfinished"
 """Kind, in the provenance, of what a build has measured so far; there may be no kernels yet."""
 LARGEST = 1e18
@@ -49,7 +49,7 @@ class Row:
 
 
 def write_document(path: str | Path, table: Mapping[str, Any]) -> None:
-    """Write the fields of a table: one row a line, so that differences between tables can be read."""
+    """Write the fields of a table one a line, and the kernels, so that differences between tables can be read."""
     rows = [json.dumps(row.to_json()) for row in table["rows"]]
     head = {
         "format": FORMAT,
@@ -61,7 +61,8 @@ def write_document(path: str | Path, table: Mapping[str, Any]) -> None:
         "certificate": None if table["certificate"] is None else dict(table["certificate"]),
         "provenance": dict(table["provenance"]),
     }
-    text = json.dumps(head, indent=1)[:-2] + ',\n "kernels": [\n  ' + ",\n  ".join(rows) + "\n ]\n}\n"
+    lines = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in head.items()]
+    text = "{\n" + ",\n".join(lines) + ',\n "kernels": [\n  ' + ",\n  ".join(rows) + "\n ]\n}\n"
     Path(path).write_text(text, encoding="utf-8")
 
 
@@ -200,5 +201,11 @@ def _check_experience(path: str | Path, correction: Correction) -> None:
     fits = [array.shape for array in arrays] == [(n, width), (width,), (width,), (n,), (n,)] and n > 0
     if not fits or not all(np.isfinite(array).all() for array in arrays) or not (residual.lengths > 0).all():
         raise TableError(f"{path}: the experience of the correction must be finite numbers of matching lengths")
+    for op, process in {} if experience.kernels is None else experience.kernels.processes.items():
+        shapes = [array.shape for array in (process.centers, process.lengths, process.weights)]
+        n, width = process.points.shape if process.points.ndim == 2 else (0, 0)
+        numbers = np.concatenate([np.ravel(values) for values in vars(process).values()])
+        if shapes != [(width,), (width,), (n,)] or not np.isfinite(numbers).all() or not (process.lengths > 0).all():
+            raise TableError(f"{path}: the errors of {op} must be finite numbers of matching lengths")
     if not _is_number(experience.quantile) or experience.quantile <= 0:
         raise TableError(f"{path}: the quantile of the experience must be positive, got {experience.quantile}")

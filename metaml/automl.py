@@ -28,7 +28,7 @@ from metaml.errors import SearchError, StoreError, UsageError
 from metaml.events import Listener
 from metaml.export import describe_model
 from metaml.files import write_json
-from metaml.latency import DeviceTable, open_device, own_table
+from metaml.latency import HERE, DeviceTable, open_device, own_table
 from metaml.logbook import Logbook
 from metaml.membership import Membership
 from metaml.metrics import metric_for
@@ -71,9 +71,9 @@ class SearchResult:
 
     @property
     def meets_limit(self) -> bool:
-        """Whether the measured latency is within the limit (True without a limit)."""
+        """Whether the latency, or the upper end of a foretold one, is within the limit (True without a limit)."""
         limit = self.best["latency_ms"]["limit"]
-        return limit is None or self.best["latency_ms"]["measured"] <= limit
+        return limit is None or self.best["latency_ms"]["judged"] <= limit
 
     @property
     def was_interrupted(self) -> bool:
@@ -122,7 +122,7 @@ def search(
             target, or a `Task`.
         target: name of the target column.
         task_type: ``binary``, ``multiclass``, ``regression`` or ``classification``; None to tell it from the target.
-        device: ``cpu`` for this machine, or the JSON file of a latency table.
+        device: ``cpu`` or ``gpu`` for this machine, or the JSON file of a latency table.
         uncertified: use the table of a file although it has no certificate.
         max_latency_ms: limit for one prediction of `batch` rows in milliseconds; None for none.
         batch: rows of one prediction.
@@ -215,7 +215,7 @@ def resume(
 
 def _open_device(request: SearchRequest, pool: WorkerPool, listener: Listener) -> DeviceTable:
     """Open the latency table while workers import; where it must be measured first, no worker runs."""
-    if request.device != "cpu" or own_table() is not None:
+    if request.device not in HERE or own_table(request.device) is not None:
         return open_device(request.device, uncertified=request.uncertified)
     listener.message("no latency table of this machine yet: adapting a shipped one, once, in about 10 s")
     with pool.away():
@@ -417,15 +417,16 @@ class _Run:
         notes: list[str],
     ) -> SearchResult:
         limit = self._request.max_latency_ms
-        trial, measured = model.trial, model.measurement
+        trial, found = model.trial, model.latency
         latency = {
             "predicted": model.latency_ms,
-            "measured": measured.median_ms,
-            "interval": [measured.low_ms, measured.high_ms],
+            "measured": found.ms if found.is_measured else None,
+            "judged": found.judged_ms,
+            "interval": [found.low_ms, found.high_ms],
             "limit": limit,
             "batch": self._request.batch,
             "device": context.device.name,
-            "is_bound": measured.is_bound,
+            "is_bound": found.is_bound,
         }
         best = {
             "configuration": trial.configuration,
@@ -451,7 +452,7 @@ class _Run:
             "seconds": round(seconds, 3),
             "overhead_seconds": round(seconds - session.busy_seconds, 3),
             "interrupted": self._was_interrupted,
-            "notes": [*self._task.notes, *notes, *late],
+            "notes": [*self._task.notes, *notes, *_crashes(log.trials), *late],
         }
         summary = finite(summary)
         model_description = describe_model(self._task) | {
@@ -489,12 +490,26 @@ def _why_nothing(trials: list[Trial], was_interrupted: bool) -> str:
     failed = [trial for trial in trials if trial.status != "infeasible" and trial.message]
     if not failed or all(trial.status == "timeout" for trial in failed):
         return "No trial ended in time; give the search more time (--time, in Python time_limit)."
-    reason, count = Counter(trial.message.strip().splitlines()[-1] for trial in failed).most_common(1)[0]
+    reason, count = _reason(failed)
     return f"No trial succeeded. The most frequent reason ({count} of {len(failed)}): {reason}"
+
+
+def _crashes(trials: list[Trial]) -> list[str]:
+    """Return a note on the trials that crashed, if any did: the search survives them, but they are mistakes."""
+    crashed = [trial for trial in trials if trial.status == "crashed"]
+    if not crashed:
+        return []
+    reason, count = _reason(crashed)
+    return [f"{len(crashed)} trials crashed, {count} of them with: {reason}"]
+
+
+def _reason(failed: list[Trial]) -> tuple[str, int]:
+    """Return the most frequent last line of what trials said, and how many said it."""
+    return Counter((trial.message.strip().splitlines() or ["no message"])[-1] for trial in failed).most_common(1)[0]
 
 
 def _nothing_kept_the_limit(model: Delivered, request: SearchRequest) -> str:
     return (
-        f"nothing kept the limit of {request.max_latency_ms:g} ms: the closest model measures "
-        f"{model.measurement.median_ms:.4f} ms and is delivered all the same"
+        f"nothing kept the limit of {request.max_latency_ms:g} ms: the closest model takes "
+        f"{model.latency.judged_ms:.4f} ms and is delivered all the same"
     )

@@ -1,4 +1,4 @@
-"""From trials to the one delivered model: refit on all rows, export, measure, and keep the limit by measurement."""
+"""From trials to the one delivered model: refit on all rows, export, measure, and keep the limit by what it takes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from pathlib import Path
 
 import onnx
 
-from hw_cost import Measurement
 from metaml.data import RawInputs
 from metaml.export import parity_rows
 from metaml.files import write_atomic
-from metaml.latency import MEASURE_SECONDS, DeviceTable, measure_model
+from metaml.latency import MEASURE_SECONDS, DeviceTable, Latency, latency_of
 from metaml.membership import Ensemble, Membership
 from metaml.merge import check_merged, merge_models
 from metaml.refits import Part, Refitter
@@ -43,18 +42,18 @@ class Member:
 
 @dataclass(frozen=True)
 class Delivered:
-    """A model file with the trials that it is made of, and its measured latency."""
+    """A model file with the trials that it is made of, and its latency."""
 
     members: tuple[Member, ...]
     """Heaviest first; one that is no ensemble has one."""
     path: Path
-    measurement: Measurement
+    latency: Latency
     error: float | None
     """Normalised error on the validation rows."""
     metrics: Mapping[str, float]
     """Raw metrics on the validation rows."""
     latency_ms: float | None
-    """Predicted."""
+    """Predicted before it was trained."""
 
     @property
     def trial(self) -> Trial:
@@ -67,8 +66,8 @@ class Delivered:
         return all(member.is_refit for member in self.members)
 
     def keeps(self, limit_ms: float | None, headroom: float = 0.0) -> bool:
-        """Whether the measured latency is within the limit, with a share of it to spare."""
-        return limit_ms is None or self.measurement.median_ms <= (1 - headroom) * limit_ms
+        """Whether the latency is within the limit; where it is measured, with a share of the limit to spare."""
+        return limit_ms is None or self.latency.judged_ms <= (1 - headroom * self.latency.is_measured) * limit_ms
 
 
 def finalists(trials: Sequence[Trial]) -> list[Trial]:
@@ -99,9 +98,9 @@ class Workbench:
     batch: int = 1
     """Rows of one prediction."""
 
-    def measure(self, path: Path, seconds: float) -> Measurement:
-        """Measure a file on this machine."""
-        return measure_model(path, self.rows, self.device, batch=self.batch, seconds=seconds)
+    def measure(self, path: Path, seconds: float) -> Latency:
+        """Measure a file, or foretell it; see `latency_of`."""
+        return latency_of(path, self.rows, self.device, batch=self.batch, seconds=seconds)
 
     def place(self, path: Path) -> None:
         """Make a file the answer, at once and whole."""
@@ -152,7 +151,7 @@ class Finisher:
         if model is None or model.keeps(self._limit_ms, HEADROOM):
             return self._place(model) if model else None
         self._own_notes.append(
-            f"the ensemble of {len(left.weights)} was passed over: it measures {model.measurement.median_ms:.4f} ms, "
+            f"the ensemble of {len(left.weights)} was passed over: it takes {model.latency.judged_ms:.4f} ms, "
             f"the limit is {self._limit_ms:g} ms"
         )
         return None
@@ -170,14 +169,14 @@ class Finisher:
             expected = [part.predictions(rows, judge.n_outputs) for part in members]
             check_merged(model, parity_rows(rows), expected, weights, scale=judge.unit)
             write_atomic(path, model)
-            measurement = self._bench.measure(path, MEASURE_SECONDS)
+            latency = self._bench.measure(path, MEASURE_SECONDS)
         except Exception as error:
             self._own_notes.append(f"a single model is delivered: the ensemble became no file ({error})")
             return None
         return Delivered(
             tuple(Member(of[number].trial, weight, of[number].is_refit) for number, weight in ensemble.weights.items()),
             path,
-            measurement,
+            latency,
             ensemble.error,
             ensemble.metrics,
             ensemble.latency_ms,
@@ -195,13 +194,13 @@ class Finisher:
             model = self._finish(trial, seconds_left() - MEASURE_SECONDS)
             if model is None:
                 continue
-            if not model.keeps(self._limit_ms) and model.measurement.is_bound and seconds_left() > 3 * MEASURE_SECONDS:
-                model = replace(model, measurement=self._bench.measure(model.path, 2 * MEASURE_SECONDS))
+            if not model.keeps(self._limit_ms) and model.latency.is_bound and seconds_left() > 3 * MEASURE_SECONDS:
+                model = replace(model, latency=self._bench.measure(model.path, 2 * MEASURE_SECONDS))
             if model.keeps(self._limit_ms, HEADROOM):
                 return self._place(model)
             where = "hardly below" if model.keeps(self._limit_ms) else "above"
             self._own_notes.append(
-                f"trial {trial.number} was passed over: it measures {model.measurement.median_ms:.4f} ms, "
+                f"trial {trial.number} was passed over: it takes {model.latency.judged_ms:.4f} ms, "
                 f"{where} the limit of {self._limit_ms:g} ms"
             )
             others.append(model)
@@ -211,20 +210,23 @@ class Finisher:
         if barely:
             self._own_notes.append(f"trial {barely[0].trial.number} is delivered: none stays clearly below the limit")
             return self._place(barely[0])
-        return self._place(min(others, key=lambda model: model.measurement.median_ms))
+        return self._place(min(others, key=lambda model: model.latency.judged_ms))
 
     def _finish(self, trial: Trial, seconds: float) -> Delivered | None:
         parts = self._refitter.get([trial], seconds)
         if not parts:
             return None
-        measurement = self._bench.measure(parts[0].path, MEASURE_SECONDS)
+        latency = self._bench.measure(parts[0].path, MEASURE_SECONDS)
         member = Member(trial, is_refit=parts[0].is_refit)
-        return Delivered((member,), parts[0].path, measurement, trial.error, trial.metrics, trial.latency_ms)
+        return Delivered((member,), parts[0].path, latency, trial.error, trial.metrics, trial.latency_ms)
 
     def _place(self, model: Delivered) -> Delivered:
-        if model.measurement.is_bound:
+        if model.latency.is_bound:
             self._own_notes.append("the machine was busy while the latency was measured: the true one is lower")
         if not self._bench.device.is_here:
-            self._own_notes.append(f"the latency was measured on this machine, not on {self._bench.device.name}")
+            self._own_notes.append(
+                f"the latency is foretold for {self._bench.device.name}, which is not this machine: please measure the "
+                "model there (metaml latency validate)"
+            )
         self._bench.place(model.path)
         return model

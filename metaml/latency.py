@@ -9,7 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
-from hw_cost import Cost, Device, LatencyTable, Measurement, TableError, measure_latency
+from hw_cost import Cost, Device, LatencyTable, TableError, measure_latency
 from hw_cost.runtimes import RuntimeMissing
 from hw_cost.shipped import SHIPPED, table_for
 from metaml.data import RawInputs, Task
@@ -20,10 +20,33 @@ from metaml.models import FAMILIES
 from metaml.preprocessing import PREPROCESSORS, Preprocessor, kind_of
 from metaml.trial import Configuration, configuration_id
 
+HERE = {"cpu": "onnxruntime", "gpu": "torch-cuda-graph"}
+"""Name of a processor of this machine -> the runtime that models are measured with."""
 MEASURE_SECONDS = 1.0
 """Time for measuring one delivered model."""
 MEASURED_BATCHES = 1024
 """Different batches that the measurement goes through: a model that sees one row again and again is too fast."""
+
+
+CIRCUMSTANCES = {"runtime_version"}
+"""What may differ where a model is measured all the same: the machine as it is now is what it will run on."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long a model takes on the device, ms: measured where that is this machine, else foretold."""
+
+    ms: float
+    low_ms: float
+    high_ms: float
+    is_measured: bool = True
+    is_bound: bool = False
+    """True when the machine was too busy: the true latency is lower."""
+
+    @property
+    def judged_ms(self) -> float:
+        """What must keep a limit: a latency as measured, or the upper end of one that is foretold."""
+        return self.ms if self.is_measured else self.high_ms
 
 
 @dataclass(frozen=True)
@@ -41,8 +64,12 @@ class DeviceTable:
 
     @property
     def is_here(self) -> bool:
-        """Whether the table's device is this machine."""
-        return self.table.device.same_machine(self.table.device.now())
+        """Whether the table's device is this machine, in another version of its runtime perhaps."""
+        try:
+            now = self.table.device.now()
+        except RuntimeMissing:
+            return False
+        return set(self.table.device.differences(now)) <= CIRCUMSTANCES
 
 
 def device_here(
@@ -68,26 +95,27 @@ def device_here(
 def open_device(
     device: str, *, seconds: float = 15.0, here: Device | None = None, uncertified: bool = False
 ) -> DeviceTable:
-    """Return the latency table of ``cpu`` (this machine), or the one in a file.
+    """Return the latency table of this machine's processor or GPU, or the one in a file.
 
     Args:
-        device: ``cpu`` or a path.
+        device: a name in `HERE`, or a path.
         seconds: time for adapting a shipped table to this machine at its first use.
-        here: this machine with its settings, for ``cpu``; onnxruntime in fp32 on one thread when None.
+        here: this machine with its settings, for a name; those of `HERE`, in fp32 on one thread, when None.
         uncertified: open a file although no validation vouches for it.
 
     Raises:
         UsageError: there is no such device or file, or the table in it has no certificate.
     """
-    if device == "cpu":
+    if device in HERE:
+        here = here or device_here(runtime=HERE[device])
         try:
-            return DeviceTable(*table_for(here or Device.here(), cache_dir=latency_cache(), time_limit_s=seconds))
+            return DeviceTable(*table_for(here, cache_dir=latency_cache(), time_limit_s=seconds))
         except ValueError as error:
             raise UsageError(str(error)) from error
     path = Path(device)
     if not path.is_file():
         raise UsageError(
-            f'No device "{device}": say cpu for this machine, or give the JSON file of a latency table '
+            f'No device "{device}": say cpu or gpu for this machine, or give the JSON file of a latency table '
             "made by metaml latency build."
         )
     try:
@@ -107,9 +135,13 @@ def latency_cache() -> Path:
     return Path(platformdirs.user_data_dir("metaml")) / "latency"
 
 
-def own_table() -> Path | None:
-    """Return the file of a latency table of this machine, or None while it has none."""
-    here = Device.here()
+def own_table(device: str = "cpu") -> Path | None:
+    """Return the file of a latency table of this machine's processor or GPU, or None while it has none.
+
+    Raises:
+        UsageError: there is no such processor.
+    """
+    here = device_here(runtime=HERE[device])
     for path in [*latency_cache().glob("*.json"), *SHIPPED.glob("*.json")]:
         try:
             table = LatencyTable.load(path)
@@ -166,25 +198,29 @@ class LatencyModel:
         return self._preprocessors[kind]
 
 
-def measure_model(
+def latency_of(
     path: Path, rows: RawInputs, device: DeviceTable, *, batch: int, seconds: float = MEASURE_SECONDS
-) -> Measurement:
-    """Measure an exported model on this machine, on changing real rows; an upper bound where it is too busy.
+) -> Latency:
+    """Measure an exported model on this machine, on changing real rows; foretell it where the device is another one.
 
     Args:
         path: the ONNX file.
         rows: raw inputs of at least one row; repeated as often as needed.
-        device: its threads are used, and its reference if it is of this machine.
+        device: what the model will run on.
         batch: rows of one prediction.
-        seconds: time for the measurement.
+        seconds: time for the measurement; where the machine is too busy, it is an upper bound.
     """
+    if not device.is_here:
+        cost = device.table.predict(path, batch=batch)
+        return Latency(cost.latency_ms, cost.low_ms, cost.high_ms, is_measured=False)
     feeds = {name: array[: batch * MEASURED_BATCHES] for name, array in rows.items() if array.size}
-    return measure_latency(
+    measured = measure_latency(
         path,
         batch=batch,
         runtime=device.table.runtime,
         time_limit_s=seconds,
         feeds=feeds,
-        reference_us=device.table.reference_us if device.is_here and device.table.reference_us else None,
+        reference_us=device.table.reference_us or None,
         bound_when_noisy=True,
     )
+    return Latency(measured.median_ms, measured.low_ms, measured.high_ms, is_bound=measured.is_bound)

@@ -124,7 +124,7 @@ class Reducer:
         whole = model.path.read_bytes()
         path = self._bench.folder.candidates / "int8.onnx"
         write_atomic(path, to_int8(whole, train))
-        found = replace(model, path=path, measurement=self._bench.measure(path, MEASURE_SECONDS), latency_ms=None)
+        found = replace(model, path=path, latency=self._bench.measure(path, MEASURE_SECONDS), latency_ms=None)
         why = f"{100 * same:.1f} % of the validation rows keep their class" if self._judge.n_outputs > 1 else ""
         against = []
         if errors[1] > errors[0] * (1 + TOLERANCE):
@@ -141,8 +141,8 @@ class Reducer:
             error=errors[1],
             bytes_before=len(whole),
             bytes=path.stat().st_size,
-            latency_ms_before=model.measurement.median_ms,
-            latency_ms=found.measurement.median_ms,
+            latency_ms_before=model.latency.ms,
+            latency_ms=found.latency.ms,
         )
         return (None if against else found), record
 
@@ -157,7 +157,7 @@ class Reducer:
             lines = outcome.message.strip().splitlines() if outcome else ["it took too long"]
             return None, Reduction(name, False, lines[-1] if lines else "failed"), None
         measured = self._bench.measure(job.export_to, MEASURE_SECONDS)
-        is_faster = measured.median_ms < model.measurement.median_ms
+        is_faster = measured.ms < model.latency.ms
         record = Reduction(
             name,
             is_faster,
@@ -166,8 +166,8 @@ class Reducer:
             outcome.error,
             model.path.stat().st_size,
             job.export_to.stat().st_size,
-            model.measurement.median_ms,
-            measured.median_ms,
+            model.latency.ms,
+            measured.ms,
         )
         if not is_faster:
             return None, record, None
@@ -216,7 +216,7 @@ class Reducer:
 
 
 def _is_faster(one: Delivered, other: Delivered) -> bool:
-    return one.measurement.median_ms < other.measurement.median_ms
+    return one.latency.ms < other.latency.ms
 
 
 def _student(model: Delivered, trials: Sequence[Trial]) -> dict[str, Any] | None:

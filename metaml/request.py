@@ -34,7 +34,7 @@ class SearchRequest:
     task_type: TaskType | Literal["classification"] | None = None
     """None: told from the target."""
     device: str = "cpu"
-    """``cpu`` for this machine, or the JSON file of a latency table."""
+    """``cpu`` or ``gpu`` for this machine, or the JSON file of a latency table."""
     uncertified: bool = False
     """Whether a table's file may be used although no validation vouches for it."""
     max_latency_ms: float | None = None

@@ -95,6 +95,8 @@ class RunFolder:
         if not self._result.exists():
             return None
         content = _read(self._result)
+        latency = content["best"]["latency_ms"]
+        latency.setdefault("judged", latency["measured"])  # older runs measured all models
         return content | {"run": str(self.path), "best": content["best"] | {"model": str(self.model)}}
 
     @result.setter

@@ -63,7 +63,9 @@ class TorchCuda(Torch):
             RuntimeMissing: there is no GPU that torch can use.
         """
         if not torch.cuda.is_available():
-            raise RuntimeMissing("torch finds no CUDA device on this machine. Please use the runtime torch.")
+            raise RuntimeMissing(
+                "torch finds no CUDA GPU on this machine. Please use its processor: --device cpu, or the runtime torch."
+            )
         return super().version()
 
     @classmethod

@@ -21,7 +21,7 @@ from metaml.errors import SearchError, UsageError
 if TYPE_CHECKING:
     from metaml.latency import DeviceTable
 
-table_option = click.option("--table", default="cpu", show_default=True, help="File of a latency table, or cpu.")
+table_option = click.option("--table", default="cpu", show_default=True, help="File of a latency table; cpu or gpu.")
 any_device_option = click.option(
     "--any-device", is_flag=True, help="Use the table although it is of another device, version or setting."
 )
@@ -161,7 +161,7 @@ def validate(
     if not any_device:
         require_settings(opened, **rest)
         require_here(opened)
-    if certify and (models or table == "cpu"):
+    if certify and (models or not Path(table).is_file()):
         raise UsageError(
             "--certify needs the file of a table, and networks that nobody chose: give --table, no MODELS."
         )
@@ -212,11 +212,14 @@ def show(table: str, as_json: bool) -> None:
 
 
 def _open(table: str, settings: dict[str, Any]) -> DeviceTable:
-    from metaml.latency import device_here, open_device
+    from metaml.latency import HERE, device_here, open_device
 
-    if table != "cpu" and not Path(table).is_file():
-        raise UsageError(f"There is no latency table {table}; make one with metaml latency build --out {table}.")
-    return open_device(table, here=device_here(**settings) if table == "cpu" else None, uncertified=True)
+    if table not in HERE:
+        if not Path(table).is_file():
+            raise UsageError(f"There is no latency table {table}; make one with metaml latency build --out {table}.")
+        return open_device(table, uncertified=True)
+    here = device_here(**{**settings, "runtime": settings.get("runtime") or HERE[table]})
+    return open_device(table, here=here, uncertified=True)
 
 
 def _verdict(certificate: Any) -> str:

@@ -15,7 +15,7 @@ FORMATS = (".png", ".svg", ".pdf")
 
 
 @click.command()
-@click.option("--table", default="cpu", show_default=True, help="File of a latency table of this machine, or cpu.")
+@click.option("--table", default="cpu", show_default=True, help="File of a latency table of this machine; cpu or gpu.")
 @click.option("--out", type=options.OutFile(), help="Picture: .png, .svg or .pdf; needs the extra plots.")
 @click.option("--time", "time_limit", type=options.Duration(), default="20s", show_default=True, help="For measuring.")
 @options.json_option

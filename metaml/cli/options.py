@@ -78,7 +78,10 @@ task_options = together(
 
 latency_options = together(
     click.option(
-        "--device", default="cpu", show_default=True, help="cpu: this machine; or the JSON file of a latency table."
+        "--device",
+        default="cpu",
+        show_default=True,
+        help="cpu or gpu: this machine; or the JSON file of a latency table.",
     ),
     click.option("--uncertified", is_flag=True, help="Use the table of --device although nothing vouches for it."),
     click.option("--max-latency-ms", type=click.FloatRange(min=0, min_open=True), help="Limit of one prediction."),

@@ -108,9 +108,8 @@ def print_answer(summary: dict[str, Any]) -> None:
     best, task = summary["best"], summary["task"]
     latency, metric = best["latency_ms"], task["metric"]
     limit = latency["limit"]
-    verdict = "" if limit is None else (" ✓ within" if latency["measured"] <= limit else " ✗ ABOVE")
+    verdict = "" if limit is None else (" ✓ within" if latency["judged"] <= limit else " ✗ ABOVE")
     limit_text = f"{verdict} the limit of {limit:g} ms" if limit is not None else ""
-    measured = f"{'at most ' if latency['is_bound'] else ''}{latency['measured']:.4f} ms"
     ran = Counter(trial["source"] for trial in summary["trials"] if trial["status"] != "infeasible")
     rejected = sum(trial["status"] == "infeasible" for trial in summary["trials"])
     sources = ", ".join(f"{source} {count}" for source, count in ran.most_common())
@@ -122,10 +121,7 @@ def print_answer(summary: dict[str, Any]) -> None:
             f"error {best['error']:.4f} (1 = a constant prediction)",
         ),
         *_model_lines(best),
-        (
-            "latency",
-            f"{measured} measured{_predicted(latency)}{limit_text}",
-        ),
+        ("latency", f"{_latency(latency)}{limit_text}"),
         *_compression_lines(best),
         ("proposed by", best["source"]),
         ("trials", f"{sum(ran.values())} ({sources})" + (f", {rejected} rejected before training" if rejected else "")),
@@ -148,8 +144,12 @@ def _model_lines(best: dict[str, Any]) -> list[tuple[str, str]]:
     return [("model", f"{len(members)} trials, their weighted mean"), *(("", line) for line in members)]
 
 
-def _predicted(latency: dict[str, Any]) -> str:
-    return "" if latency["predicted"] is None else f", {latency['predicted']:.4f} ms predicted"
+def _latency(latency: dict[str, Any]) -> str:
+    if latency["measured"] is None:
+        low, high = latency["interval"]
+        return f"between {low:.4f} and {high:.4f} ms foretold for {latency['device']}"
+    measured = f"{'at most ' if latency['is_bound'] else ''}{latency['measured']:.4f} ms measured"
+    return measured if latency["predicted"] is None else f"{measured}, {latency['predicted']:.4f} ms predicted"
 
 
 def _compression_lines(best: dict[str, Any]) -> list[tuple[str, str]]:

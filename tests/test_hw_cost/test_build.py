@@ -49,7 +49,7 @@ def tiny(monkeypatch):
     probes = [dense(None, n, n, 1, 10**5) for n in (16, 64, 256)]
     probes += [unary("Gelu", 256, 1), encoder(9, 4, 1), trees(20, 8, 2, 1), call_probe(1), call_probe(2, 4)]
     streams = [Stream("all", 8, lambda: iter([*probes, *(unary("Gelu", 300 + n, 1) for n in range(3))]))]
-    monkeypatch.setattr(Plan, "make", lambda *_, **__: Plan(streams, 3, 3, 6))
+    monkeypatch.setattr(Plan, "make", lambda *_, **__: Plan(streams, 3, 3))
     monkeypatch.setattr(hw_cost.build, "KINDS", {"mlp": None})
     monkeypatch.setattr(hw_cost.build, "PROTOCOL", LENIENT)
     monkeypatch.setattr(hw_cost.profiling, "LOST_SHARE", 1.0)  # on a busy machine a small kernel may drown

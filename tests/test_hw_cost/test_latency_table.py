@@ -123,7 +123,7 @@ DAMAGES = [
     (lambda d: d["kernels"][4].pop("op"), "kernel 5: must have op, sizes"),
     (lambda d: d["kernels"].clear(), "at least one row"),
     (lambda d: d["units"].update(latency="ms"), "must have units.*'us'"),
-    (lambda d: d.update(schema_version=3), "schema version 3, this program reads 1 to 2"),
+    (lambda d: d.update(schema_version=4), "schema version 4, this program reads 1 to 3"),
     (lambda d: d.update(format="other"), "is not a latency table"),
     (lambda d: d.pop("device"), "lacks the field 'device'"),
     (lambda d: d["device"].pop("threads"), "device is not described completely.*threads"),

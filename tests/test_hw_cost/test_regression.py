@@ -67,8 +67,8 @@ def test_no_prediction_falls_when_a_size_grows(kind, seed, data):
 def test_beyond_what_was_measured_is_told():
     sizes = [{"elements": n, "n_keys": 4} for n in (1, 10, 100)]
     fit = fit_kernels("encoder", sizes, np.array([0.4, 0.5, 1.5]))
-    assert fit.excess({"elements": 50, "n_keys": 4}) == 1
-    assert fit.excess({"elements": 1000, "n_keys": 4}) == pytest.approx(10)
+    assert fit.tell({"elements": 50, "n_keys": 4})[1] == 1
+    assert fit.tell({"elements": 1000, "n_keys": 4})[1] == pytest.approx(10)
 
 
 def test_one_kernel_is_enough_for_a_wide_estimate():

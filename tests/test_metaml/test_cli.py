@@ -145,7 +145,8 @@ def test_store_info_of_no_store_is_a_store_problem(tmp_path):
 
 def test_report_escapes_what_comes_from_the_data(tmp_path):
     nasty = "</title><script>alert(1)</script>"
-    latency = {"predicted": 0.1, "measured": 0.1, "interval": [0.1, 0.2], "limit": 1.0, "batch": 1, "device": nasty}
+    latency = {"predicted": 0.1, "measured": None, "judged": 0.2, "interval": [0.1, 0.2], "limit": 1.0, "batch": 1}
+    latency |= {"device": nasty}
     configuration = {"space": "s", "family": nasty}
     trial = {"number": 0, "configuration": configuration, "source": nasty, "status": "ok", "error": 0.5, "seconds": 1.0}
     trial |= {"latency_ms": 0.1, "metrics": {nasty: 0.5}, "message": nasty}

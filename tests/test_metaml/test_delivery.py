@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from hw_cost import Measurement
 from metaml.delivery import Delivered, Finisher, Member, Workbench, pareto
+from metaml.latency import Latency
 from metaml.refits import Refitter
 from metaml.run_folder import RunFolder
 from metaml.trial import Trial
@@ -29,8 +29,7 @@ class Measured(Finisher):
         path = self._bench.folder.candidate(trial.number)
         path.write_bytes(b"%d" % trial.number)
         ms = self.latencies[trial.number]
-        measurement = Measurement(ms, ms, ms, ms, 0.01, 9, 99, 0, 1.0)
-        return Delivered((Member(trial),), path, measurement, trial.error, {}, trial.latency_ms)
+        return Delivered((Member(trial),), path, Latency(ms, ms, ms), trial.error, {}, trial.latency_ms)
 
 
 def trials(errors):
@@ -54,6 +53,11 @@ def test_the_best_that_stays_clearly_below_the_limit_is_delivered(tmp_path, limi
     assert (tmp_path / "run" / "model.onnx").read_bytes() == b"%d" % chosen
     assert len(finisher.notes) == len(said)
     assert all(words in note for words, note in zip(said, finisher.notes, strict=True))
+
+
+def test_of_another_device_the_upper_end_must_keep_the_limit(tmp_path):
+    model = Delivered((), tmp_path, Latency(1.0, 0.8, 1.3, is_measured=False), 0.1, {}, 1.0)
+    assert model.keeps(1.3, headroom=0.05) and not model.keeps(1.2)
 
 
 def test_the_pareto_front_is_what_nothing_beats_in_both():

@@ -12,11 +12,14 @@ import pandas as pd
 import pytest
 
 import metaml
+from hw_cost.shipped import SHIPPED
 from metaml.errors import DataError, SearchError, UsageError
+from metaml.models import FAMILIES, TorchFamily
 from metaml.predictor import Predictor
 from metaml.store import Store
 from tests.conftest import mixed_table
 
+TORCH_FAMILIES = {name for name, family in FAMILIES.items() if isinstance(family, TorchFamily)} | {"linear"}
 METAML = [sys.executable, "-m", "metaml"]
 
 
@@ -46,6 +49,27 @@ def finished(tmp_path_factory, table_file, device_table):
         store=folder / "store.sqlite",
         out=folder / "run",
     )
+
+
+def test_of_another_device_latencies_are_foretold_and_only_what_it_runs_is_searched(tmp_path):
+    numbers = mixed_table().select_dtypes("number").fillna(0).replace(np.inf, 0)
+    numbers.to_csv(tmp_path / "numbers.csv", index=False)
+    result = metaml.search(
+        tmp_path / "numbers.csv",
+        target="value",
+        device=str(SHIPPED / "h200-torch-cuda-graph.json"),
+        max_latency_ms=0.5,
+        time_limit=30,
+        trials=3,
+        store=None,
+        out=tmp_path / "run",
+    )
+    latency = result.best["latency_ms"]
+    assert latency["measured"] is None and latency["judged"] == latency["interval"][1]
+    assert result.meets_limit == (latency["judged"] <= 0.5)
+    assert {trial["configuration"]["family"] for trial in result.summary["trials"]} <= TORCH_FAMILIES
+    assert any("foretold for nvidia-h200" in note for note in result.summary["notes"])
+    assert "foretold" in (tmp_path / "run" / "report.html").read_text()
 
 
 class TestAnswer:
