@@ -10,6 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from hw_cost import Cost, Device, LatencyTable, TableError, measure_latency
+from hw_cost.graph import OpGraph
 from hw_cost.runtimes import RuntimeMissing
 from hw_cost.shipped import SHIPPED, table_for
 from metaml.data import RawInputs, Task
@@ -178,14 +179,18 @@ class LatencyModel:
             return self.predict(configurations[0])
         return self._predict(configurations)
 
-    def _predict(self, configurations: Sequence[Configuration]) -> Cost:
-        graph = ensemble_graph([self._deployed(configuration) for configuration in configurations])
-        cost = self.device.table.predict(graph, batch=self.batch)
-        return replace(cost, high_ms=math.inf) if self.device.table.runtime.unsupported(graph) else cost
+    def graph(self, configurations: Sequence[Configuration]) -> OpGraph:
+        """Return the network that configurations would be deployed as, together where there are several."""
+        return ensemble_graph([self._deployed(configuration) for configuration in configurations])
 
     def unsupported(self, configuration: Configuration) -> Sequence[str]:
         """Return what the runtime of the device cannot execute of the network that would be deployed."""
-        return self.device.table.runtime.unsupported(ensemble_graph([self._deployed(configuration)]))
+        return self.device.table.runtime.unsupported(self.graph([configuration]))
+
+    def _predict(self, configurations: Sequence[Configuration]) -> Cost:
+        graph = self.graph(configurations)
+        cost = self.device.table.predict(graph, batch=self.batch)
+        return replace(cost, high_ms=math.inf) if self.device.table.runtime.unsupported(graph) else cost
 
     def _deployed(self, configuration: Configuration) -> Foretold:
         preprocessor = self._preprocessor(kind_of(configuration))

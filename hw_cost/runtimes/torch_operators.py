@@ -180,14 +180,20 @@ def _pool(function: Callable[..., Any]) -> Operator:
     def build(node: Node) -> Call:
         kernel = tuple(node.attributes["kernel_shape"])
         strides = tuple(node.attributes.get("strides", (1,) * len(kernel)))
-        return function, (node.inputs[0], kernel, strides, _padding(node.attributes, len(kernel)))
+        padding, rounds_up = _padding(node.attributes, len(kernel)), bool(node.attributes.get("ceil_mode", 0))
+        return function, (node.inputs[0], kernel, strides, padding, rounds_up)
 
     return build
 
 
-def average_pool(x: torch.Tensor, kernel: Any, stride: Any, padding: Any) -> torch.Tensor:
+def max_pool(x: torch.Tensor, kernel: Any, stride: Any, padding: Any, rounds_up: bool) -> torch.Tensor:
+    """The maximum of windows in images."""
+    return functional.max_pool2d(x, kernel, stride, padding, ceil_mode=rounds_up)
+
+
+def average_pool(x: torch.Tensor, kernel: Any, stride: Any, padding: Any, rounds_up: bool) -> torch.Tensor:
     """The mean of windows in images; zeros of the padding do not count, as in ONNX."""
-    return functional.avg_pool2d(x, kernel, stride, padding, count_include_pad=False)
+    return functional.avg_pool2d(x, kernel, stride, padding, ceil_mode=rounds_up, count_include_pad=False)
 
 
 def global_average(x: torch.Tensor) -> torch.Tensor:
@@ -195,14 +201,68 @@ def global_average(x: torch.Tensor) -> torch.Tensor:
     return functional.adaptive_avg_pool2d(x, 1)
 
 
+def hard_sigmoid(x: torch.Tensor, alpha: float, beta: float) -> torch.Tensor:
+    """A line from 0 to 1: torch has the one of the default slope of its own."""
+    return functional.hardsigmoid(x) if (alpha, beta) == (SIXTH, 0.5) else torch.clamp(alpha * x + beta, 0.0, 1.0)
+
+
+SIXTH = float(np.float32(1 / 6))
+
+
+def _pad(node: Node) -> Call:
+    pads, value = node.values[1], node.values[2] if len(node.values) > 2 else None
+    if pads is None or node.attributes.get("mode", "constant") != "constant" or len(node.inputs) > 3:
+        raise ModelError("Pad must be by constants, on all axes, for torch")
+    begins, ends = np.split(pads.reshape(-1), 2)
+    by_axis = [int(n) for axis in range(len(begins))[::-1] for n in (begins[axis], ends[axis])]  # the last one first
+    return functional.pad, (node.inputs[0], by_axis, "constant", 0.0 if value is None else float(value))
+
+
+def _slice(node: Node) -> Call:
+    given = node.values[1:]
+    if any(values is None for values in given):
+        raise ModelError("The bounds of a Slice must be constant for torch")
+    starts, ends, *rest = [[int(value) for value in values.reshape(-1)] for values in given if values is not None]
+    axes, steps = rest[0] if rest else list(range(len(starts))), rest[1] if len(rest) > 1 else [1] * len(starts)
+    if min(steps) < 1:
+        raise ModelError("The steps of a Slice must be positive for torch")
+    return cut, (node.inputs[0], tuple(zip(axes, starts, ends, steps, strict=True)))
+
+
+def cut(x: torch.Tensor, bounds: Sequence[tuple[int, int, int, int]]) -> torch.Tensor:
+    """Every step-th entry from start to end along some axes."""
+    places = [slice(None)] * x.ndim
+    for axis, start, end, step in bounds:
+        places[axis] = slice(start, end, step)
+    return x[tuple(places)]
+
+
+def _resize(node: Node) -> Call:
+    how = {name: node.attributes.get(name) for name in ("mode", "coordinate_transformation_mode", "antialias")}
+    factors = node.values[2] if len(node.values) > 2 else None
+    is_plain = how["coordinate_transformation_mode"] in {None, "half_pixel"} and not how["antialias"]
+    if how["mode"] != "linear" or not is_plain or factors is None or len(factors) != 4 or len(node.inputs) > 3:
+        raise ModelError("Resize must be linear interpolation of images by constant factors for torch")
+    return resize, (node.inputs[0], tuple(float(factor) for factor in factors[2:]))
+
+
+def resize(x: torch.Tensor, factors: tuple[float, float]) -> torch.Tensor:
+    """Bilinear interpolation of images to sides that are rounded down."""
+    return functional.interpolate(
+        x, scale_factor=factors, mode="bilinear", align_corners=False, recompute_scale_factor=False
+    )
+
+
 OPERATORS: dict[str, Operator] = {
     **{name: _plain(getattr(torch, name.lower())) for name in ("Sqrt", "Exp", "Log", "Tanh", "Erf", "Abs", "Neg")},
+    **{name: _plain(getattr(torch, name.lower())) for name in ("Sin", "Cos", "Floor", "Ceil", "Round", "Sign")},
     **{name: _plain(getattr(torch, name.lower())) for name in ("Relu", "Sigmoid", "IsNaN", "Reciprocal", "Where")},
     **{name: _plain(getattr(torch, name.lower())) for name in ("Add", "Sub", "Mul", "Div", "Pow", "MatMul")},
     **{"Max": _plain(torch.maximum), "Min": _plain(torch.minimum), "Not": _plain(torch.logical_not)},
     **{"Softplus": _plain(functional.softplus), "Softsign": _plain(functional.softsign)},
     **{"HardSwish": _plain(functional.hardswish), "Mish": _plain(functional.mish), "Selu": _plain(functional.selu)},
     "Elu": _with(functional.elu, alpha=1.0),
+    "HardSigmoid": _with(hard_sigmoid, alpha=0.2, beta=0.5),
     "LeakyRelu": _with(functional.leaky_relu, alpha=0.01),
     "Gelu": _gelu,
     "Clip": lambda node: (torch.clamp, tuple(node.inputs)),
@@ -216,6 +276,9 @@ OPERATORS: dict[str, Operator] = {
     "Reshape": _shaped(reshape, "shape"),
     "Unsqueeze": _shaped(unsqueeze, "axes"),
     "Squeeze": _shaped(torch.squeeze, "axes"),
+    "Pad": _pad,
+    "Slice": _slice,
+    "Resize": _resize,
     "Transpose": _with(torch.permute, perm=()),
     "ReduceSum": _reduction(torch.sum),
     "ReduceMean": _reduction(torch.mean),
@@ -223,7 +286,7 @@ OPERATORS: dict[str, Operator] = {
     "LayerNormalization": _layer_norm,
     "BatchNormalization": _batch_norm,
     "Conv": _conv,
-    "MaxPool": _pool(functional.max_pool2d),
+    "MaxPool": _pool(max_pool),
     "AveragePool": _pool(average_pool),
     "GlobalAveragePool": _plain(global_average),
     "Shape": lambda node: (shape_of, (node.inputs[0],)),

@@ -12,13 +12,20 @@ from hw_cost.runtimes.torch import Torch, TorchCompiled, read_events
 
 from .conftest import perceptron
 
-IMAGE, ROW = (2, 3, 8, 8), (2, 12)
+IMAGE, ODD, ROW = (2, 3, 8, 8), (2, 3, 7, 7), (2, 12)
 CASES = [
     ("Conv", IMAGE, [(4, 3, 3, 3), (4,)], {"pads": [1, 1, 1, 1], "strides": [2, 2]}),
     ("Conv", IMAGE, [(3, 1, 5, 5)], {"group": 3, "dilations": [1, 1]}),
     ("MaxPool", IMAGE, [], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "strides": [2, 2]}),
     ("AveragePool", IMAGE, [], {"kernel_shape": [2, 2], "pads": [1, 1, 1, 1], "strides": [1, 1]}),
+    ("AveragePool", ODD, [], {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}),
+    ("MaxPool", ODD, [], {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}),
     ("GlobalAveragePool", IMAGE, [], {}),
+    ("Pad", IMAGE, [np.array([0, 1, 0, 0, 0, 0, 2, 0])], {}),
+    ("Slice", IMAGE, [np.array([1, -4]), np.array([3, 100]), np.array([1, 3]), np.array([1, 2])], {}),
+    ("Resize", IMAGE, [np.zeros(0, np.float32), np.array([1, 1, 0.7, 0.5], np.float32)], {"mode": "linear"}),
+    ("HardSigmoid", ROW, [], {}),
+    ("HardSigmoid", ROW, [], {"alpha": 1 / 6}),
     ("BatchNormalization", IMAGE, [(3,)] * 4, {"epsilon": 0.1}),
     ("LayerNormalization", ROW, [(12,), (12,)], {"axis": -1}),
     ("Gemm", ROW, [(5, 12), (5,)], {"transB": 1}),
@@ -34,7 +41,10 @@ CASES = [
     ("Gather", IMAGE, [np.array([0, -1])], {"axis": 2}),
     ("Softmax", IMAGE, [], {"axis": 1}),
     ("Gelu", ROW, [], {"approximate": "tanh"}),
-    *((op, ROW, [], {}) for op in ("Gelu", "Erf", "HardSwish", "Mish", "Selu", "Elu", "LeakyRelu", "Softplus")),
+    *(
+        (op, ROW, [], {})
+        for op in ("Sin", "Cos", "Round", "Gelu", "Erf", "HardSwish", "Mish", "Selu", "Elu", "LeakyRelu", "Softplus")
+    ),
     ("Clip", ROW, [np.float32(-0.5), np.float32(0.5)], {}),
     ("Div", ROW, [(12,)], {}),
 ]
