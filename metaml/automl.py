@@ -452,7 +452,7 @@ class _Run:
             "seconds": round(seconds, 3),
             "overhead_seconds": round(seconds - session.busy_seconds, 3),
             "interrupted": self._was_interrupted,
-            "notes": [*self._task.notes, *notes, *_crashes(log.trials), *late],
+            "notes": [*self._task.notes, *notes, *notes_on_crashes(log.trials), *late],
         }
         summary = finite(summary)
         model_description = describe_model(self._task) | {
@@ -494,12 +494,14 @@ def _why_nothing(trials: list[Trial], was_interrupted: bool) -> str:
     return f"No trial succeeded. The most frequent reason ({count} of {len(failed)}): {reason}"
 
 
-def _crashes(trials: list[Trial]) -> list[str]:
+def notes_on_crashes(trials: list[Trial]) -> list[str]:
     """Return a note on the trials that crashed, if any did: the search survives them, but they are mistakes."""
     crashed = [trial for trial in trials if trial.status == "crashed"]
     if not crashed:
         return []
     reason, count = _reason(crashed)
+    if len(crashed) == 1:
+        return [f"1 trial crashed: {reason}"]
     return [f"{len(crashed)} trials crashed, {count} of them with: {reason}"]
 
 

@@ -13,10 +13,12 @@ import psutil
 import pytest
 
 import metaml
+from metaml.automl import notes_on_crashes
 from metaml.errors import UsageError
 from metaml.events import Listener
 from metaml.run_folder import RunFolder
 from metaml.store import Store
+from metaml.trial import Trial
 from tests.conftest import mixed_table
 
 METAML = [sys.executable, "-m", "metaml"]
@@ -124,3 +126,12 @@ def test_a_listener_can_stop_a_search(table_file, device_table, tmp_path):
         listener=listener,
     )
     assert result.was_interrupted and result.model_path.exists() and result.summary["seconds"] < 50
+
+
+def test_what_made_trials_crash_is_said():
+    said = ["Traceback\nRuntimeError: no memory", "Traceback\nRuntimeError: no memory\n", "ValueError: odd", ""]
+    crashed = [Trial(i, {"x": i}, "smac", "crashed", message=message) for i, message in enumerate(said)]
+    timeout = Trial(9, {"x": 9}, "smac", "timeout", message="took too long")
+    assert notes_on_crashes([*crashed, timeout]) == ["4 trials crashed, 2 of them with: RuntimeError: no memory"]
+    assert notes_on_crashes(crashed[3:]) == ["1 trial crashed: no message"]
+    assert notes_on_crashes([timeout]) == []
