@@ -25,6 +25,7 @@ from hw_cost.fingerprint import cpu_name, cpu_signature, governor, load
 
 GROUP, PASSES, GROUP_SECONDS, N_BATCHES = 16, 3, 5.0, 32
 DTYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}
+INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(uint8)": np.uint8}
 
 
 def open_call(path: Path, item: dict[str, Any], threads: int) -> Call:
@@ -48,7 +49,7 @@ def open_call(path: Path, item: dict[str, Any], threads: int) -> Call:
             elif node.type in DTYPES:
                 feeds[node.name] = random.normal(size=shape).astype(DTYPES[node.type])
             else:
-                feeds[node.name] = random.integers(0, item["high"], size=shape)
+                feeds[node.name] = random.integers(0, item["high"], size=shape, dtype=INTEGERS[node.type])
         batches.append(feeds)
     rows = cycle(batches)
     return lambda: session.run(None, next(rows))

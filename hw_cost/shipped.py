@@ -65,7 +65,7 @@ def table_for(
     own = [table for table in complete if table.device.same_machine(device)]
     if own:
         best = max(own, key=_trust)
-        return best, _origin(best)
+        return best, _origin(best, came_along=not cached or all(best is not table for table in cached))
     shipped = list(_tables_in(SHIPPED))
     nearest = nearest_table(device, shipped)
     try:
@@ -148,7 +148,7 @@ def _trust(table: LatencyTable) -> tuple[bool, bool, str]:
     return (not adapted, table.certificate is not None, str(table.provenance.get("measured_at", "")))
 
 
-def _origin(table: LatencyTable) -> str:
+def _origin(table: LatencyTable, *, came_along: bool = False) -> str:
     made = table.provenance
     spread = f"typical error {100 * math.expm1(table.correction.spread):.0f} %"
     if made.get("kind") == "adapted":
@@ -157,4 +157,5 @@ def _origin(table: LatencyTable) -> str:
             f"adapted from the table of {source.get('accelerator') or source['cpu']} by {made['networks']} networks "
             f"measured here in {made['seconds']:.0f} s; {spread}"
         )
-    return f"built on this machine ({table.device.chip}) at {made.get('measured_at', 'an unknown time')}; {spread}"
+    where = "a machine like this one" if came_along else "this machine"
+    return f"built on {where} ({table.device.chip}) at {made.get('measured_at', 'an unknown time')}; {spread}"

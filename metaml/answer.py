@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,8 @@ import numpy as np
 from metaml.context import Context
 from metaml.data import Task
 from metaml.delivery import Delivered
+from metaml.files import write_atomic
+from metaml.run_folder import RunFolder
 from metaml.trial import Trial
 
 
@@ -75,3 +80,32 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return str(value)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The model that an earlier sitting of a run delivered."""
+
+    best: Mapping[str, Any]
+    model: bytes
+
+    @classmethod
+    def of(cls, folder: RunFolder) -> Answer | None:
+        """Return what lies in a run's folder; None where it has no answer yet, or its file is gone."""
+        result = folder.result
+        return cls(result["best"], folder.model.read_bytes()) if result and folder.model.exists() else None
+
+    def is_as_good_as(self, best: Mapping[str, Any]) -> bool:
+        """Whether another answer is not better: by keeping the limit, then by error, then by all rows in training."""
+        return _rank(self.best) <= _rank(best)
+
+    def restore(self, folder: RunFolder) -> dict[str, Any]:
+        """Make it the answer again."""
+        write_atomic(folder.model, self.model)
+        return dict(self.best)
+
+
+def _rank(best: Mapping[str, Any]) -> tuple[float, float, bool]:
+    latency, error = best["latency_ms"], best["error"]
+    excess = max(1.0, latency["judged"] / latency["limit"]) if latency["limit"] else 1.0
+    return excess, math.inf if error is None else error, best["trained_on"] != "all rows"

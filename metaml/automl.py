@@ -6,7 +6,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from threadpoolctl import threadpool_limits
 
-from metaml.answer import describe_members, describe_task, describe_trial, finite
+from metaml.answer import Answer, describe_members, describe_task, describe_trial, finite
 from metaml.context import Context, prepare
 from metaml.data import Task, TaskType, load_task
 from metaml.delivery import Delivered, Finisher, Workbench, pareto
@@ -46,6 +46,8 @@ from metaml.views import DESCRIPTIONS, remember, task_record
 
 _DESCRIBED = ("configuration", "ensemble", "compression", "metrics", "error", "latency_ms")
 """What ``model.json`` says of the answer, among other things."""
+PATIENCE_SECONDS = 1.0, 30.0
+"""A locked store is waited for a tenth of the time limit, so long at least and at most."""
 INTERRUPT_SECONDS = 4.0
 """After Ctrl-C the best model so far is delivered within this time."""
 
@@ -177,6 +179,8 @@ def search(
         table = _open_device(request, pool, listener)
         loaded = task if isinstance(task, Task) else load_task(task, target, type=task_type)
         metric_for(loaded.type, request.metric)  # what cannot be searched leaves no folder behind
+        if request.store is not None and request.store_required:
+            Store.open(request.store).close()
         folder = RunFolder.create(Path(out) if out else None, loaded.name, request.to_json())
         return _Run(request, loaded, folder, pool, table, listener, started).execute()
 
@@ -255,35 +259,49 @@ class _Run:
         self._started, self._deadline = started, started + request.time_limit
         self._was_interrupted = False
         self._store_error: StoreError | None = None
+        self._earlier, self._earlier_seconds = Answer.of(folder), folder.elapsed
 
     def execute(self) -> SearchResult:
         """Search, deliver, report."""
         for note in self._task.notes:
             self._listener.message(note)
-        with _one_thread(), self._open_store() as store:
+        with _one_thread(), ExitStack() as opened:
+            store = opened.enter_context(self._open_store())
             self._listener.message(self._device.how)
             context = prepare(self._request, self._task, store if self._request.store else None, self._device)
             if context.space.left_out:
                 runtime, strangers = self._device.table.device.runtime, ", ".join(sorted(context.space.left_out))
                 self._listener.message(f"{runtime} cannot run {strangers}: these are not searched")
             self._pool.assign(Assignment(self._task, context.splits, context.metric.name))
-            run_id = self._register(store, context, self._device.name)
+            try:
+                run_id = self._register(store, context, self._device.name)
+            except StoreError as error:
+                store = opened.enter_context(self._without_store(error))
+                run_id = self._register(store, context, self._device.name)
             return self._search(store, context, run_id)
 
     def _open_store(self) -> Store:
         """Open the store that was asked for, or the run's own where there is none or it cannot be used."""
-        private = self._folder.path / "trials.sqlite"
         if self._request.store is None:
-            return Store.open(private)
+            return Store.open(self._private_store)
+        least, most = PATIENCE_SECONDS
         try:
-            return Store.open(self._request.store)
+            return Store.open(self._request.store, patience=min(most, max(least, 0.1 * self._request.time_limit)))
         except StoreError as error:
-            if self._request.store_required:
-                raise
-            self._listener.message(f"{error} The search goes on without it; its trials are kept in {private}.")
-            self._request = replace(self._request, store=None)
-            self._folder.update_request(store=None)
-            return Store.open(private)
+            return self._without_store(error)
+
+    @property
+    def _private_store(self) -> Path:
+        return self._folder.path / "trials.sqlite"
+
+    def _without_store(self, error: StoreError) -> Store:
+        """Open the run's own store in the place of one that cannot be used."""
+        if self._request.store is None or self._request.store_required:
+            raise error
+        self._listener.message(f"{error} The search goes on without it; its trials are kept in {self._private_store}.")
+        self._request = replace(self._request, store=None)
+        self._folder.update_request(store=None)
+        return Store.open(self._private_store)
 
     def _search(self, store: Store, context: Context, run_id: str) -> SearchResult:
         request = self._request
@@ -314,7 +332,8 @@ class _Run:
         if log.best is None:
             raise self._store_error or SearchError(_why_nothing(log.trials, self._was_interrupted))
         longer = ", for longer than in its trial" if pays_longer(log.best) else ""
-        self._listener.finishing(f"training the best configuration on all rows{longer}; then measuring it")
+        last = "measuring" if self._device.is_here else "foretelling the latency of"
+        self._listener.finishing(f"training the best configuration on all rows{longer}; then {last} it")
         finisher = self._finisher(context)
         try:
             delivered = finisher.deliver(log.trials, self._seconds_left)
@@ -428,7 +447,7 @@ class _Run:
             "device": context.device.name,
             "is_bound": found.is_bound,
         }
-        best = {
+        best: dict[str, Any] = {
             "configuration": trial.configuration,
             "source": trial.source,
             "ensemble": describe_members(model),
@@ -440,6 +459,9 @@ class _Run:
             "model_bytes": self._folder.model.stat().st_size,
             "trained_on": "all rows" if model.is_refit else "the training rows of the first split",
         }
+        if self._earlier is not None and self._earlier.is_as_good_as(best):
+            best = self._earlier.restore(self._folder)
+            notes = [*notes, "the model of before is kept: nothing better was found since"]
         seconds, asked = time.monotonic() - self._started, self._request.time_limit
         late = [f"the search took {seconds:.1f} s, more than the {asked:g} s allowed"] if seconds > asked + 1 else []
         trials = sorted(log.trials, key=lambda trial: trial.number)  # those side by side end in another order
@@ -450,6 +472,7 @@ class _Run:
             "trials": [describe_trial(t) for t in trials],
             "pareto": [describe_trial(t) for t in pareto(log.trials)],
             "seconds": round(seconds, 3),
+            "earlier_seconds": round(self._earlier_seconds, 3),
             "overhead_seconds": round(seconds - session.busy_seconds, 3),
             "interrupted": self._was_interrupted,
             "notes": [*self._task.notes, *notes, *notes_on_crashes(log.trials), *late],

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import platformdirs
 
+from hw_cost.runtimes import RuntimeMissing
 from metaml.data import N_FOLDS, Split, Task, make_splits
 from metaml.errors import UsageError
 from metaml.history import history_of_space, upgraded
@@ -109,18 +110,21 @@ def runnable(space: SearchSpace, latency: LatencyModel) -> SearchSpace:
     Raises:
         UsageError: it can run none.
     """
-    missing = {name: latency.unsupported(space.default(name)) for name in space.families}
+    device, way_out = latency.device.table.device, "Please use the table of another runtime, such as --device cpu."
+    if device.precision == "int8":
+        raise UsageError(
+            "The latency table is of int8 models, and a search trains models of fp32. Please give the table of fp32 of "
+            "that device, and --compress int8 for an answer in int8."
+        )
+    try:
+        missing = {name: set(latency.unsupported(space.default(name))) for name in space.families}
+    except RuntimeMissing as error:
+        raise UsageError(f"{error} Without it nothing tells which kernels a network becomes. {way_out}") from error
     strangers = [name for name, operators in missing.items() if operators]
     if len(strangers) < len(missing):
         return space.without(strangers) if strangers else space
-    runtime, why = (
-        latency.device.table.device.runtime,
-        sorted({op for operators in missing.values() for op in operators}),
-    )
-    raise UsageError(
-        f"{runtime} can run no model of this task: it does not know {', '.join(why)}. "
-        "Please use the latency table of another runtime, such as --device cpu."
-    )
+    unknown = set.intersection(*missing.values()) or set.union(*missing.values())
+    raise UsageError(f"{device.runtime} can run no model of this task, for {', '.join(sorted(unknown))}. {way_out}")
 
 
 def remembered(store: Store | None, space: SearchSpace, *, exclude: str) -> History:

@@ -187,7 +187,7 @@ class Finisher:
 
         One that keeps it with ``HEADROOM`` goes before one that barely does.
         """
-        others: list[Delivered] = []
+        others, passed_over = list[Delivered](), dict[int, str]()
         for trial in finalists(trials)[:MAX_FINALISTS]:
             if others and seconds_left() < MEASURE_SECONDS + 0.5:
                 break
@@ -197,20 +197,21 @@ class Finisher:
             if not model.keeps(self._limit_ms) and model.latency.is_bound and seconds_left() > 3 * MEASURE_SECONDS:
                 model = replace(model, latency=self._bench.measure(model.path, 2 * MEASURE_SECONDS))
             if model.keeps(self._limit_ms, HEADROOM):
+                self._own_notes += passed_over.values()
                 return self._place(model)
             where = "hardly below" if model.keeps(self._limit_ms) else "above"
-            self._own_notes.append(
+            passed_over[trial.number] = (
                 f"trial {trial.number} was passed over: it takes {model.latency.judged_ms:.4f} ms, "
                 f"{where} the limit of {self._limit_ms:g} ms"
             )
             others.append(model)
-        if not others:
-            return None
         barely = [model for model in others if model.keeps(self._limit_ms)]
-        if barely:
-            self._own_notes.append(f"trial {barely[0].trial.number} is delivered: none stays clearly below the limit")
-            return self._place(barely[0])
-        return self._place(min(others, key=lambda model: model.latency.judged_ms))
+        chosen = barely[0] if barely else min(others, key=lambda model: model.latency.judged_ms, default=None)
+        if chosen is not None:
+            why = "none stays clearly below the limit" if barely else "nothing keeps the limit, and it is the fastest"
+            passed_over[chosen.trial.number] = f"trial {chosen.trial.number} is delivered: {why}"
+        self._own_notes += passed_over.values()
+        return None if chosen is None else self._place(chosen)
 
     def _finish(self, trial: Trial, seconds: float) -> Delivered | None:
         parts = self._refitter.get([trial], seconds)

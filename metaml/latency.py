@@ -11,7 +11,7 @@ import platformdirs
 
 from hw_cost import Cost, Device, LatencyTable, TableError, measure_latency
 from hw_cost.graph import OpGraph
-from hw_cost.runtimes import RuntimeMissing
+from hw_cost.runtimes import RUNTIMES, RuntimeMissing
 from hw_cost.shipped import SHIPPED, table_for
 from metaml.data import RawInputs, Task
 from metaml.errors import UsageError
@@ -123,6 +123,11 @@ def open_device(
         table = LatencyTable.load(path)
     except TableError as error:
         raise UsageError(str(error)) from error
+    if table.device.runtime not in RUNTIMES:
+        raise UsageError(
+            f"The latency table {path} holds published latencies, of kernels that no runtime here executes: nothing of "
+            "ours can be foretold by it."
+        )
     if table.certificate is None and not uncertified:
         raise UsageError(
             f"The latency table {path} has no certificate: nothing says how far its predictions are off. Please run "

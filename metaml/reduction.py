@@ -113,7 +113,11 @@ class Reducer:
 
     def _to_int8(self, model: Delivered, first: bytes | None, *, is_auto: bool) -> tuple[Delivered | None, Reduction]:
         if first is None:
-            return None, Reduction("int8", False, "there is no model of the training rows alone to try it on")
+            return None, Reduction(
+                "int8",
+                False,
+                "not tried: no copy that was trained on the training rows alone, which it is judged with, was kept",
+            )
         if not is_quantisable(first):
             return None, Reduction("int8", False, "it has no dense or convolving layers")
         rows = self._bench.rows

@@ -37,12 +37,17 @@ def suggest(request: SearchRequest, task: Task, *, n: int = 5) -> dict[str, Any]
             break
         why = why or proposer.why
         suggestions.append(_describe(proposal, context))
+    limit = request.max_latency_ms
+    if not suggestions and limit is not None and (fastest := proposer.closest()) is not None:
+        suggestions.append(_describe(fastest, context))
+        why = f"nothing is foretold to keep {limit:g} ms: this is the fastest that was found"
     proposer.close()
     return {
         "task": {"name": task.name, "type": task.type, "fingerprint": task.fingerprint},
         "device": device.name,
         "suggestions": suggestions,
-        "why": why or "nothing is remembered that fits: these are the defaults of the families",
+        "is_here": device.is_here,
+        "why": why or "nothing that is remembered could be proposed: these are defaults and random configurations",
         "history": {"tasks": len(context.history.errors), "configurations": context.history.errors.shape[1]},
     }
 

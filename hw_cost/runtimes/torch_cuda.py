@@ -64,7 +64,7 @@ class TorchCuda(Torch):
         """
         if not torch.cuda.is_available():
             raise RuntimeMissing(
-                "torch finds no CUDA GPU on this machine. Please use its processor: --device cpu, or the runtime torch."
+                "torch finds no CUDA GPU on this machine. Please use the device cpu, or the runtime torch."
             )
         return super().version()
 

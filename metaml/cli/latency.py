@@ -160,6 +160,7 @@ def validate(
     opened = _open(table, rest)
     if not any_device:
         require_settings(opened, **rest)
+    if certify or not any_device:  # a certificate is of the device itself
         require_here(opened)
     if certify and (models or not Path(table).is_file()):
         raise UsageError(
@@ -186,15 +187,20 @@ def validate(
         foretold = f"{told['predicted_ms']:.4f} ms predicted (between {low:.4f} and {high:.4f})"
         click.echo(f"{told['model']}, batch {told['batch']}: {told['measured_ms']:.4f} ms measured, {foretold}")
     for name, part in verdicts.items():
-        click.echo(f"{name}: {part['n']:.0f} networks: {_verdict(part)}")
+        click.echo(f"{name}: {part['n']:.0f} network{'s' if part['n'] > 1 else ''}: {_verdict(part)}")
 
 
 @latency.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=False)
 @table_option
 @options.json_option
-def show(table: str, as_json: bool) -> None:
-    """Say what a latency table is of, how it was made and how good it is."""
-    opened = _open(table, {})
+def show(file: Path | None, table: str, as_json: bool) -> None:
+    """Say what a latency table is of, how it was made and how good it is: that of FILE, or of --table."""
+    from metaml.latency import HERE
+
+    if file is None and table not in HERE:
+        file = Path(table)
+    opened = _open(table, {}) if file is None else _read(file)
     content: dict[str, Any] = {
         "device": opened.table.device.to_json(),
         "kernels": len(opened.table.rows),
@@ -211,6 +217,17 @@ def show(table: str, as_json: bool) -> None:
     click.echo(f"{'certificate':>18s}  {_verdict(opened.table.certificate) if opened.table.certificate else 'none'}")
 
 
+def _read(file: Path) -> DeviceTable:
+    """Return the table of a file, whatever it may be used for."""
+    from hw_cost import LatencyTable, TableError
+    from metaml.latency import DeviceTable
+
+    try:
+        return DeviceTable(LatencyTable.load(file), f"latency table {file}")
+    except TableError as error:
+        raise UsageError(str(error)) from error
+
+
 def _open(table: str, settings: dict[str, Any]) -> DeviceTable:
     from metaml.latency import HERE, device_here, open_device
 
@@ -223,9 +240,10 @@ def _open(table: str, settings: dict[str, Any]) -> DeviceTable:
 
 
 def _verdict(certificate: Any) -> str:
+    ranks = f"Spearman {certificate['spearman']:.4f}, " if certificate["n"] > 2 else ""  # two are always in some order
     return (
         f"MAPE {certificate['mape']:.1f} %, within ±10 %: {100 * certificate['within_10pct']:.0f} %, "
-        f"Spearman {certificate['spearman']:.4f}, inside the interval: {100 * certificate['interval_coverage']:.0f} %"
+        f"{ranks}inside the interval: {100 * certificate['interval_coverage']:.0f} %"
     )
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from hw_cost import LatencyTable
     from hw_cost.adaptation import Sample
 
+FEW = 10
+"""Networks without which an adapted table is said to be a poor one."""
 COLUMNS = ("model", "latency_ms")
 
 
@@ -58,6 +60,8 @@ def adapt(measured: Path, name: str, known: tuple[Path, ...], out: Path, as_json
         print_json({"table": str(out), "nearest": table.device.slug, "n": len(samples), "leave_one_out": answer})
         return
     click.echo(f"table of {name} written to {out}; nearest known device: {table.device.slug}")
+    if len(samples) < FEW:
+        click.echo(f"only {len(samples)} networks were measured: with 10 to 20 a table can be relied on", err=True)
     click.echo(f"each of the {len(samples)} networks foretold from the others:")
     for agreement in agreements:
         click.echo(
@@ -70,7 +74,10 @@ def _read_samples(path: Path) -> list[Sample]:
 
     from hw_cost.adaptation import Sample
 
-    table = pd.read_csv(path)
+    try:
+        table = pd.read_csv(path)
+    except ValueError as error:  # pandas has no other common base for what is empty, binary or no table
+        raise UsageError(f"{path} is no CSV file with the columns {' and '.join(COLUMNS)} ({error}).") from error
     if missing := [column for column in COLUMNS if column not in table]:
         raise UsageError(f"{path} must have the columns {' and '.join(COLUMNS)}; missing are {', '.join(missing)}.")
     samples = []

@@ -57,7 +57,7 @@ def profile(
     click.echo(f"{name} {program.version()}, {program.threads} thread(s), batch {batch}: ran in {profiled.precision}")
     for step in profiled.kernels:
         sizes = " ".join(f"{key}={value}" for key, value in step.kernel.sizes.items())
-        took = "        " if step.latency_us is None else f"{step.latency_us:8.2f}"
+        took = f"{'-':>8s}" if step.latency_us is None else f"{step.latency_us:8.2f}"
         click.echo(f"  {took} us  {step.precision:5s} {step.kernel.op:28s} {sizes}")
     for text, value in (("energy of a call, mJ", resources.energy_mj), ("peak memory, MiB", resources.peak_mib)):
         click.echo(f"{text}: {'not told by this machine' if value is None else f'{value:.3g}'}")

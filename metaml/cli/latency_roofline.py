@@ -31,7 +31,11 @@ def roofline(table: str, out: Path | None, time_limit: float, as_json: bool) -> 
     if out is not None and out.suffix not in FORMATS:
         raise UsageError(f"{out} must end in {', '.join(FORMATS)}.")
     opened = open_device(table, uncertified=True)
-    if not opened.is_here or opened.table.provenance.get("kind") == "adapted":
+    if not opened.is_here:
+        raise UsageError(
+            f"The latency table is of another machine ({opened.table.device.chip}), whose roofs are unknown."
+        )
+    if opened.table.provenance.get("kind") == "adapted":
         raise UsageError("The kernels must have been measured on this machine; please run metaml latency build first.")
     try:
         roofs = measure_roofs(opened.table.rows, opened.table.runtime, time_limit_s=time_limit)

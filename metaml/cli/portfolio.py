@@ -86,7 +86,7 @@ def build(
     if as_json:
         print_json(answer)
     else:
-        click.echo(f"{n_new} new trials; {len(entries)} tables x {len(chosen)} configurations in all")
+        click.echo(f"{n_new} new trials; {len(entries)} tables x {len(chosen)} configurations were asked for")
 
 
 @portfolio.command()

@@ -125,7 +125,7 @@ def print_answer(summary: dict[str, Any]) -> None:
         *_compression_lines(best),
         ("proposed by", best["source"]),
         ("trials", f"{sum(ran.values())} ({sources})" + (f", {rejected} rejected before training" if rejected else "")),
-        ("time", f"{summary['seconds']:.1f} s, of which {summary['overhead_seconds']:.1f} s outside of trials"),
+        ("time", _time(summary)),
         ("files", f"{run / 'model.onnx'}  ({best['model_bytes'] / 1024:.0f} KiB, everything inside)"),
         ("", f"{run / 'report.html'}"),
         ("next", f"metaml predict {run} DATA.csv -o predictions.csv"),
@@ -144,6 +144,12 @@ def _model_lines(best: dict[str, Any]) -> list[tuple[str, str]]:
     return [("model", f"{len(members)} trials, their weighted mean"), *(("", line) for line in members)]
 
 
+def _time(summary: dict[str, Any]) -> str:
+    earlier = summary.get("earlier_seconds") or 0.0
+    told = f"{summary['seconds']:.1f} s, of which {summary['overhead_seconds']:.1f} s outside of trials"
+    return f"{told}; {earlier:.1f} s in earlier sittings" if earlier else told
+
+
 def _latency(latency: dict[str, Any]) -> str:
     if latency["measured"] is None:
         low, high = latency["interval"]
@@ -156,11 +162,11 @@ def _compression_lines(best: dict[str, Any]) -> list[tuple[str, str]]:
     """What came of each attempt to make the model smaller."""
     lines = []
     for attempt in best.get("compression") or []:
-        text = f"{attempt['name']}: {attempt['why']}"
+        told = [attempt["why"]] if attempt["why"] else []
         if attempt["latency_ms"] is not None:
             ratios = [attempt[name] / attempt[f"{name}_before"] for name in ("bytes", "latency_ms")]
-            text += f"; {ratios[0]:.2f} × the bytes, {ratios[1]:.2f} × the latency"
-        lines.append(("made smaller" if attempt["accepted"] else "as it was", text))
+            told.append(f"{ratios[0]:.2f} × the bytes, {ratios[1]:.2f} × the latency")
+        lines.append(("made smaller" if attempt["accepted"] else "as it was", f"{attempt['name']}: {'; '.join(told)}"))
     return lines
 
 

@@ -50,3 +50,5 @@ def suggest(
         click.echo(f"{i}. {settings(suggestion['configuration'])}")
         click.echo(f"   {suggestion['source']}: {foreseen}, {costs}")
     click.echo(f"why: {answer['why']}")
+    if not answer["is_here"]:
+        click.echo(f"latencies are foretold for {answer['device']}, which is not this machine")

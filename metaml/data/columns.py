@@ -121,14 +121,15 @@ def encode_columns(X: pd.DataFrame, columns: Sequence[Column]) -> tuple[np.ndarr
     """
     X = as_frame(X)
     positions = {name: i for i, name in enumerate(X.columns)}
+    _require_columns(columns, positions)
     numeric = [column for column in columns if column.kind != "categorical"]
     categorical = [column for column in columns if column.kind == "categorical"]
     numbers = np.empty((len(X), len(numeric)), dtype=np.float64)
     texts = np.empty((len(X), len(categorical)), dtype=object)
     for j, column in enumerate(numeric):
-        numbers[:, j] = encode_numbers(X.iloc[:, _position(positions, column.name)], column)
+        numbers[:, j] = encode_numbers(X.iloc[:, positions[column.name]], column)
     for j, column in enumerate(categorical):
-        texts[:, j] = encode_text(X.iloc[:, _position(positions, column.name)])
+        texts[:, j] = encode_text(X.iloc[:, positions[column.name]])
     return numbers, texts
 
 
@@ -199,10 +200,11 @@ def _array_frame(X: Any) -> pd.DataFrame:
     return pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
 
 
-def _position(positions: dict[str, int], name: str) -> int:
-    if name not in positions:
-        raise DataError(f'The data has no column "{name}", which the model needs.{closest(name, positions)}')
-    return positions[name]
+def _require_columns(columns: Iterable[Column], names: Iterable[str]) -> None:
+    needed, there = [column.name for column in columns], list(names)
+    if missing := [name for name in needed if name not in there]:
+        spare = [name for name in there if name not in needed]
+        raise DataError(f'The data has no column "{missing[0]}", which the model needs.{closest(missing[0], spare)}')
 
 
 def _is_text_or_object(dtype: Any) -> bool:

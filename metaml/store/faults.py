@@ -25,7 +25,7 @@ _KNOWN: tuple[tuple[tuple[str, ...], type[StoreError], str], ...] = (
     (
         ("database is locked", "table is locked"),
         StoreUnavailableError,
-        "is locked by another process for more than 30 s: wait for it to end, or give another store",
+        "is locked by another process: wait for it to end, or give another store",
     ),
     (
         ("disk is full", "no space left", "disk full", "disk quota"),

@@ -187,14 +187,21 @@ def _check(connection: sqlite3.Connection) -> list[str]:
     return [] if found == ["ok"] else [" ".join(line.split()) for line in found]
 
 
-def connect(path: Path | None, *, read_only: bool = False, foreign_keys: bool = True) -> Engine:
-    """Return the engine of an SQLite file, or of a database in memory for None."""
+def connect(
+    path: Path | None, *, read_only: bool = False, foreign_keys: bool = True, patience: float = BUSY_SECONDS
+) -> Engine:
+    """Return the engine of an SQLite file, or of a database in memory for None.
+
+    `patience` is how many seconds a locked file is waited for.
+    """
     if path is None:
         options: dict[str, Any] = {"poolclass": StaticPool}
         engine = create_engine("sqlite://", connect_args={"check_same_thread": False}, **options)
     else:
         file = path
-        engine = create_engine("sqlite://", creator=lambda: _open(file, _mode(file, read_only)), poolclass=QueuePool)
+        engine = create_engine(
+            "sqlite://", creator=lambda: _open(file, _mode(file, read_only), patience), poolclass=QueuePool
+        )
     event.listen(engine, "connect", _configure)
     if foreign_keys:
         event.listen(engine, "connect", _watch_references)
@@ -202,10 +209,10 @@ def connect(path: Path | None, *, read_only: bool = False, foreign_keys: bool = 
     return engine
 
 
-def _open(path: Path, mode: str) -> sqlite3.Connection:
+def _open(path: Path, mode: str, patience: float = BUSY_SECONDS) -> sqlite3.Connection:
     """Open a file by URI, so that no character of its name means anything to SQLite."""
-    uri = f"{path.as_uri()}?{mode}"
-    return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    uri = f"{path.absolute().as_uri()}?{mode}"
+    return sqlite3.connect(uri, uri=True, timeout=patience, isolation_level=None, check_same_thread=False)
 
 
 def _mode(path: Path, read_only: bool) -> str:

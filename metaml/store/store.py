@@ -43,7 +43,14 @@ class Store:
         self.url = shown(location)
 
     @classmethod
-    def open(cls, url: str | Path | None = None, *, create: bool = True, read_only: bool = False) -> Self:
+    def open(
+        cls,
+        url: str | Path | None = None,
+        *,
+        create: bool = True,
+        read_only: bool = False,
+        patience: float = sqlite.BUSY_SECONDS,
+    ) -> Self:
         """Open a store, or create an empty one.
 
         Args:
@@ -51,6 +58,7 @@ class Store:
                 default place.
             create: Whether to create it, with the folders above it, when nothing is there.
             read_only: Refuse every writing; nothing is created then.
+            patience: Seconds for which a file that another process has locked is waited for.
 
         Raises:
             StoreMissingError: Nothing is there, and nothing is to be created.
@@ -71,7 +79,7 @@ class Store:
                 if not read_only:
                     sqlite.warn_if_remote(location)
                     version = upgrade_file(location, version)
-                engine = sqlite.connect(location, read_only=read_only)
+                engine = sqlite.connect(location, read_only=read_only, patience=patience)
         if version != schema.SCHEMA_VERSION:
             engine.dispose()
             refuse(version, place)

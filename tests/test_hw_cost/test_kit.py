@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from hw_cost import LatencyTable, TableError
 from hw_cost.build import Plan
 from hw_cost.kit import Kit, runner_source, table_of
+from hw_cost.kit_runner import open_call
 from hw_cost.probes import Stream, call_probe, dense, unary
 from hw_cost.remote import Remote, RemoteError
 from metaml.cli.latency import latency
@@ -105,6 +106,17 @@ def run_there(folder: Path, python: str = sys.executable, *, seconds: int, memor
     return subprocess.run(
         command, cwd=folder, env=environment, preexec_fn=confine, check=False, capture_output=True
     ).returncode
+
+
+def test_the_runner_can_call_every_kind_of_model_of_a_kit(tmp_path):
+    kit, seen = Kit.make(), set()
+    for name, item, content in kit._models():
+        kind = name.split("(")[0].split("-")[0], item["optimise"]
+        if kind not in seen:
+            seen.add(kind)
+            (tmp_path / "model.onnx").write_bytes(content)
+            open_call(tmp_path / "model.onnx", item, 1)()
+    assert len(seen) > 30
 
 
 def test_the_runner_measures_is_stopped_and_goes_on(small, tmp_path):

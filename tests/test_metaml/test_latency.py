@@ -44,7 +44,7 @@ def test_a_machine_is_itself_in_another_version_of_its_runtime_but_not_with_anot
 def test_a_gpu_that_is_not_there_is_another_device():
     assert not shipped("h200-torch-cuda-graph.json").is_here
     for ask in (open_device, own_table):
-        with pytest.raises(UsageError, match="no CUDA GPU on this machine.*--device cpu"):
+        with pytest.raises(UsageError, match="no CUDA GPU on this machine. Please use the device cpu"):
             ask("gpu")
 
 
@@ -76,7 +76,9 @@ def test_what_a_runtime_cannot_run_is_not_searched():
 
 def test_a_runtime_that_can_run_nothing_of_a_task_is_refused_in_one_sentence():
     texts = load_task(mixed_table(), "value")
-    with pytest.raises(UsageError, match=r"torch-cuda-graph can run no model.*text inputs.*another runtime"):
+    with pytest.raises(
+        UsageError, match=r"torch-cuda-graph can run no model of this task, for .*text inputs.*another runtime"
+    ):
         runnable(SPACES["tabular"], LatencyModel(shipped("h200-torch-cuda-graph.json"), texts))
 
 

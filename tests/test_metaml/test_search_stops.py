@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +15,7 @@ import psutil
 import pytest
 
 import metaml
+from metaml.answer import Answer
 from metaml.automl import notes_on_crashes
 from metaml.errors import UsageError
 from metaml.events import Listener
@@ -126,6 +129,52 @@ def test_a_listener_can_stop_a_search(table_file, device_table, tmp_path):
         listener=listener,
     )
     assert result.was_interrupted and result.model_path.exists() and result.summary["seconds"] < 50
+
+
+def test_a_resume_without_time_for_anything_better_keeps_the_model(table_file, device_table, tmp_path):
+    asked = {"target": "label", "device": device_table, "time_limit": 40, "trials": 6, "store": None}
+    before = metaml.search(table_file, out=tmp_path / "run", **asked)
+    model = before.model_path.read_bytes()
+    after = metaml.resume(tmp_path / "run", time_limit=5)
+    assert after.best["error"] <= before.best["error"]
+    if after.best["error"] == before.best["error"]:
+        assert after.model_path.read_bytes() == model and after.best["metrics"] == before.best["metrics"]
+        assert "the model of before is kept: nothing better was found since" in after.summary["notes"]
+    assert after.summary["earlier_seconds"] > 0
+
+
+def test_an_answer_is_replaced_only_by_a_better_one(tmp_path):
+    folder = RunFolder.create(tmp_path / "run", "t", {})
+    old = {"error": 0.3, "latency_ms": {"measured": 2.0, "judged": 2.0, "limit": 2.5}, "trained_on": "all rows"}
+    folder.model.write_bytes(b"old")
+    folder.result = {"best": old}
+    answer = Answer.of(folder)
+    slow = {"measured": 3.0, "judged": 3.0, "limit": 2.5}
+    assert answer.is_as_good_as(old) and answer.is_as_good_as(old | {"error": 0.2, "latency_ms": slow})
+    assert answer.is_as_good_as(old | {"trained_on": "the training rows of the first split"})
+    assert not answer.is_as_good_as(old | {"error": 0.29})
+    folder.model.write_bytes(b"new")
+    assert answer.restore(folder)["error"] == 0.3 and folder.model.read_bytes() == b"old"
+    folder.model.unlink()
+    assert Answer.of(folder) is None
+
+
+def test_a_store_that_stays_locked_costs_a_warning_and_a_tenth_of_the_time(table_file, device_table, tmp_path):
+    Store.open(tmp_path / "store.sqlite").close()
+    said = []
+
+    class Hears(Listener):
+        def message(self, text):
+            said.append(text)
+
+    with closing(sqlite3.connect(tmp_path / "store.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        asked = {"target": "label", "device": device_table, "time_limit": 15, "trials": 2}
+        result = metaml.search(
+            table_file, store=tmp_path / "store.sqlite", out=tmp_path / "run", listener=Hears(), **asked
+        )
+    assert any("is locked by another process" in text and "goes on without it" in text for text in said)
+    assert result.summary["seconds"] < 20
 
 
 def test_what_made_trials_crash_is_said():
