@@ -92,7 +92,8 @@ class Session:
         self._halving = Halving() if len(context.task.y) >= MIN_HALVING_ROWS else None
         self._n_cut_short = 0
         self._next_number = len(logbook.trials)
-        self._began = time.monotonic()
+        self._began = 0.0
+        """When the first trial of this sitting was started; 0 before."""
         self.busy_seconds = 0.0
         """Time in which at least one trial was running."""
         for trial in logbook.trials:
@@ -162,6 +163,7 @@ class Session:
 
     def _submit(self, proposal: Proposal, paused: _Started | None = None) -> None:
         """Start a trial, or go on with a paused one."""
+        self._began = self._began or time.monotonic()
         number, self._next_number = self._next_number, self._next_number + 1
         checkpoint = self._log.candidate(number).with_suffix(".safetensors") if paused is None else paused.checkpoint
         best = self._log.best
@@ -244,7 +246,7 @@ class Session:
         """
         best = self._log.best
         if best is None:
-            return max(self._deadline - CLOSING_SECONDS, self._began + LEAST_SECONDS)
+            return max(self._deadline - CLOSING_SECONDS, (self._began or time.monotonic()) + LEAST_SECONDS)
         n_folds = len(self._context.splits)
         refits = [refit_seconds(trial, n_folds) for trial in finalists(self._log.trials)[: self._request.max_members]]
         compressing = (COMPRESSING_FACTOR * best.seconds + COMPRESSING_SECONDS) * (self._request.compress != "none")

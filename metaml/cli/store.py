@@ -105,7 +105,10 @@ def remove(
     if not (run_ids or fingerprints or spaces):
         raise click.UsageError("Say what to remove: --run, --task or --space.")
     with Store.open(store_url, create=False) as opened:
-        _print(run_remove(opened, run_ids=run_ids, fingerprints=fingerprints, spaces=spaces), as_json=as_json)
+        removed = run_remove(opened, run_ids=run_ids, fingerprints=fingerprints, spaces=spaces)
+    if not any(removed.values()):
+        click.echo("nothing in the store has such a name, so nothing was removed", err=True)
+    _print(removed, as_json=as_json)
 
 
 @store.command()
