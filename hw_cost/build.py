@@ -56,7 +56,7 @@ class Plan:
             drawn = probe_streams(runtime.precision)
             streams = [replace(stream, first=round(max(1.0, length) * stream.first)) for stream in drawn]
             return cls(streams, *((42, 28) if quick else (336, 168)), quick=quick)
-        return cls([], *((154, 28) if quick else (644, 112)), quick=quick)
+        return cls([], *((154, 28) if quick else (896, 168)), quick=quick)
 
 
 def build_table(

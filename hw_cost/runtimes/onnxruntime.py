@@ -7,9 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from weakref import WeakKeyDictionary
 
-import numpy as np
 import onnx
 import onnxruntime as ort
 
@@ -18,7 +16,7 @@ from hw_cost.graph import BATCH, OpGraph
 from hw_cost.kernels import Kernel, kernels_of
 from hw_cost.onnx_reader import ModelError, OnnxModel, load_model
 from hw_cost.random_onnx import write_onnx
-from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime
+from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime, typical
 from hw_cost.runtimes.executed import Execution, executed, named
 from hw_cost.runtimes.feeds import random_feeds
 from hw_cost.runtimes.quantisation import is_quantised, quantise
@@ -42,10 +40,6 @@ class OnnxRuntime(Runtime):
 
     name = "onnxruntime"
     precisions = ("fp32", "int8")
-
-    def __init__(self, *, threads: int = 1, precision: str = "fp32") -> None:
-        super().__init__(threads=threads, precision=precision)
-        self._seen: WeakKeyDictionary[OpGraph, dict[tuple[int, int], list[Kernel]]] = WeakKeyDictionary()
 
     @property
     def isolates(self) -> bool:
@@ -84,10 +78,7 @@ class OnnxRuntime(Runtime):
             return self._shown(network, batch)
         if self.precision == "fp32" and rules_hold(network):
             return threaded(kernels_of(network, batch), self.threads)
-        known, key = self._seen.setdefault(network, {}), (batch, len(network.network))
-        if key not in known:
-            known[key] = self._shown(write_onnx(network), batch)
-        return list(known[key])
+        return self.remembered(network, batch, lambda: self._shown(write_onnx(network), batch))
 
     def _shown(self, model: OnnxModel, batch: int) -> list[Kernel]:
         graph = self.execute(model, batch).graph
@@ -174,12 +165,12 @@ class Session(OpenModel):
 
 
 def read_profile(text: str) -> dict[str, float]:
-    """Return node name -> mean microseconds from the profile of a session, the first `WARM_UP` runs left out."""
+    """Return node name -> typical microseconds from the profile of a session, the first `WARM_UP` runs left out."""
     durations = defaultdict[str, list[float]](list)
     for event in json.loads(text):
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
             durations[event["name"].removesuffix("_kernel_time")].append(float(event["dur"]))
-    return {name: float(np.mean(values[WARM_UP:] or values)) for name, values in durations.items()}
+    return {name: float(typical(values[WARM_UP:] or values)) for name, values in durations.items()}
 
 
 def _precision(kernel: Kernel) -> str:

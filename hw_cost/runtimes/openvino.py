@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,17 @@ from hw_cost.kernels import Kernel, kernels_of
 from hw_cost.kinds import FEWEST_BLOCKED
 from hw_cost.onnx_reader import ModelError, OnnxModel, load_model
 from hw_cost.random_onnx import write_onnx
-from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime, RuntimeMissing, text_inputs
+from hw_cost.runtimes.base import (
+    Executed,
+    Feeds,
+    Input,
+    OpenModel,
+    Profile,
+    Runtime,
+    RuntimeMissing,
+    text_inputs,
+    typical,
+)
 from hw_cost.runtimes.feeds import random_feeds
 
 DTYPES = {"f32": "float", "f64": "double", "i64": "int64", "u8": "uint8"}
@@ -52,20 +63,21 @@ class OpenVino(Runtime):
 
     def kernels(self, network: OpGraph | OnnxModel, batch: int = 1) -> list[Kernel]:
         """Return the kernels of the executed graph, which says them before the first call."""
-        model = write_onnx(network) if isinstance(network, OpGraph) else network
-        return [step.kernel for step in _executed(*self._compile(model, batch), {})]
+        if isinstance(network, OpGraph):
+            return self.remembered(network, batch, lambda: self.kernels(write_onnx(network), batch))
+        return [step.kernel for step in _executed(*self._compile(network, batch), {})]
 
     def profile(self, model: OnnxModel, *, batch: int = 1, runs: int = 50) -> Profile:
         """Return the executed kernels; OpenVINO counts whole microseconds, so that quick ones may take 0."""
         compiled, operators = self._compile(model, batch, profiled=True)
         opened = Compiled(compiled)
         feeds = random_feeds(opened.inputs, batch)
-        totals: dict[str, float] = {}
+        seen = defaultdict[str, list[float]](list)
         for _ in range(runs):
             opened.run(feeds)
             for info in opened.request.get_profiling_info():
-                totals[info.node_name] = totals.get(info.node_name, 0.0) + 1e6 * info.real_time.total_seconds()
-        times = {name: total / runs for name, total in totals.items()}
+                seen[info.node_name].append(1e6 * info.real_time.total_seconds())
+        times = {name: float(typical(values)) for name, values in seen.items()}
         return Profile(tuple(_executed(compiled, operators, times)))
 
     def unsupported(self, graph: OpGraph) -> list[str]:

@@ -13,7 +13,7 @@ from hw_cost.graph import BATCH, OpGraph, Parameter
 from hw_cost.kernels import Kernel, kernels_of
 from hw_cost.onnx_reader import ModelError, OnnxModel, load_model
 from hw_cost.random_onnx import write_onnx
-from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime, RuntimeMissing
+from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime, RuntimeMissing, typical
 from hw_cost.runtimes.feeds import random_feeds
 
 DTYPES = {"FLOAT": "float", "INT64": "int64", "UINT8": "uint8"}
@@ -50,8 +50,9 @@ class TensorRt(Runtime):
 
     def kernels(self, network: OpGraph | OnnxModel, batch: int = 1) -> list[Kernel]:
         """Return the layers of the engine that is built."""
-        model = write_onnx(network) if isinstance(network, OpGraph) else network
-        return [step.kernel for step in read_layers(self.open(model, batch=batch).layers(), {})]
+        if isinstance(network, OpGraph):
+            return self.remembered(network, batch, lambda: self.kernels(write_onnx(network), batch))
+        return [step.kernel for step in read_layers(self.open(network, batch=batch).layers(), {})]
 
     def profile(self, model: OnnxModel, *, batch: int = 1, runs: int = 50) -> Profile:
         """Return the layers with the mean of their times on the device."""
@@ -61,7 +62,7 @@ class TensorRt(Runtime):
         times = engine.watch()
         for _ in range(runs):
             engine.run(feeds)
-        means = {name: sum(values) / len(values) for name, values in times.items()}
+        means = {name: float(typical(values)) for name, values in times.items()}
         return Profile(tuple(read_layers(engine.layers(), means)))
 
     def _build(self, model: OnnxModel, batch: int) -> Any:

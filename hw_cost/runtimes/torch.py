@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import fx
 from torch.profiler import ProfilerActivity
@@ -16,7 +15,7 @@ from hw_cost.graph import BATCH, OpGraph
 from hw_cost.kernels import Kernel, kernels_of
 from hw_cost.onnx_reader import ELEMENT_TYPES, OnnxModel, load_model, read_onnx
 from hw_cost.random_onnx import write_onnx
-from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime, text_inputs
+from hw_cost.runtimes.base import Executed, Feeds, Input, OpenModel, Profile, Runtime, text_inputs, typical
 from hw_cost.runtimes.feeds import random_feeds
 from hw_cost.runtimes.torch_module import ALIASES, to_module
 from hw_cost.runtimes.torch_operators import OPERATORS
@@ -59,7 +58,7 @@ class Torch(Runtime):
         with torch.inference_mode():
             times = [interpreter.times_of(*tensors) for _ in range(runs + 1)][1:]
         call, *kernels = self.kernels(model, batch)
-        means = np.mean(times, axis=0)
+        means = typical(times)
         steps = [Executed(kernel, float(us), "fp32") for kernel, us in zip(kernels, means, strict=True)]
         return Profile((Executed(call, None, "fp32"), *steps))
 
@@ -107,7 +106,7 @@ class TorchCompiled(Torch):
             with torch.profiler.profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiler:
                 opened.run(feeds)
             runs_seen.append(read_events(profiler.events()))
-        times = np.mean([[us for _, us in steps] for steps in runs_seen], axis=0)
+        times = typical([[us for _, us in steps] for steps in runs_seen])
         call = super().kernels(model, batch)[0]
         steps = [Executed(kernel, float(us), "fp32") for (kernel, _), us in zip(runs_seen[0], times, strict=True)]
         return Profile((Executed(call, None, "fp32"), *steps))
