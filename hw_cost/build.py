@@ -107,8 +107,9 @@ def build_table(
         if not runtime.isolates:
             _require_most(measured, networks, bench)
         fresh = measure_networks(bench, certificate, runtime, (1 - share) * budget, kept, "validation")
-        table = kept.table() if runtime.isolates else replace(kept.table(), rows=_apportioned(runtime, measured))
-        table = replace(table, correction=fit_correction(table, measured))
+    # no longer on one processor: there, the threads of linear algebra would wait for each other
+    table = kept.table() if runtime.isolates else replace(kept.table(), rows=_apportioned(runtime, measured))
+    table = replace(table, correction=fit_correction(table, measured))
     foretold = [
         (network.kind, table.predict(network.graph, network.batch), figure.median_ms) for network, figure in fresh
     ]
