@@ -340,6 +340,9 @@ class _Run:
         except KeyboardInterrupt:  # what was trained so far is delivered
             self._stop()
             delivered = finisher.deliver(log.trials, self._seconds_left)
+        if delivered is None and self._earlier is not None and self._folder.result is not None:
+            self._listener.message("there was no time for anything new: the model of before is kept")
+            return SearchResult(self._folder.path, self._folder.result)
         if delivered is None:
             raise SearchError("No model could be exported and measured: " + "; ".join(finisher.notes))
         if not delivered.keeps(request.max_latency_ms):
