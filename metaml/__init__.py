@@ -6,7 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from metaml.automl import SearchResult, resume, search
+    from metaml.answer import SearchResult
+    from metaml.automl import resume, search
     from metaml.data import Task, load_task
     from metaml.estimators import MetaClassifier, MetaRegressor
     from metaml.predictor import Predictor
@@ -15,7 +16,7 @@ _PLACES = {
     "MetaClassifier": "metaml.estimators",
     "MetaRegressor": "metaml.estimators",
     "Predictor": "metaml.predictor",
-    "SearchResult": "metaml.automl",
+    "SearchResult": "metaml.answer",
     "Task": "metaml.data",
     "load_task": "metaml.data",
     "resume": "metaml.automl",

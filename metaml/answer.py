@@ -1,4 +1,4 @@
-"""What the answer of a search says, as plain JSON values."""
+"""The answer of a search, what it says as plain JSON values, and which of two stays."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from metaml.context import Context
 from metaml.data import Task
 from metaml.delivery import Delivered
 from metaml.files import write_atomic
+from metaml.predictor import Predictor
 from metaml.run_folder import RunFolder
 from metaml.trial import Trial
 
@@ -109,3 +113,44 @@ def _rank(best: Mapping[str, Any]) -> tuple[float, float, bool]:
     latency, error = best["latency_ms"], best["error"]
     excess = max(1.0, latency["judged"] / latency["limit"]) if latency["limit"] else 1.0
     return excess, math.inf if error is None else error, best["trained_on"] != "all rows"
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The answer of a search. All of it is plain data from the run folder's ``result.json``."""
+
+    folder: Path
+    summary: dict[str, Any]
+    """What ``metaml search --json`` prints."""
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """Configuration, metrics, error, latency and model file of the delivered model."""
+        best: dict[str, Any] = self.summary["best"]
+        return best
+
+    @property
+    def model_path(self) -> Path:
+        """The delivered ONNX file."""
+        return self.folder / "model.onnx"
+
+    @property
+    def meets_limit(self) -> bool:
+        """Whether the latency, or the upper end of a foretold one, is within the limit (True without a limit)."""
+        limit = self.best["latency_ms"]["limit"]
+        return limit is None or self.best["latency_ms"]["judged"] <= limit
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether Ctrl-C or a signal ended the search early."""
+        return bool(self.summary["interrupted"])
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row per trial."""
+        return pd.DataFrame(self.summary["trials"])
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The delivered model, ready to predict."""
+        return Predictor(self.model_path)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import platform
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +17,7 @@ import pandas as pd
 import torch
 from threadpoolctl import threadpool_limits
 
-from metaml.answer import Answer, describe_members, describe_task, describe_trial, finite
+from metaml.answer import Answer, SearchResult, describe_members, describe_task, describe_trial, finite
 from metaml.context import Context, prepare
 from metaml.data import Task, TaskType, load_task
 from metaml.delivery import Delivered, Finisher, Workbench, pareto
@@ -32,16 +30,15 @@ from metaml.latency import HERE, DeviceTable, open_device, own_table
 from metaml.logbook import Logbook
 from metaml.membership import Membership
 from metaml.metrics import metric_for
-from metaml.predictor import Predictor
 from metaml.reduction import Reducer, Reduction
 from metaml.refits import Refitter, pays_longer
 from metaml.report import write_report, write_trials
 from metaml.request import SearchRequest
 from metaml.run_folder import RunFolder
 from metaml.runners import Assignment, WorkerPool, default_workers
+from metaml.sentences import notes_on_crashes, nothing_kept_the_limit, remembers, why_nothing
 from metaml.session import Session
 from metaml.store import Recorder, RunRecord, Store, default_store_url
-from metaml.trial import Trial
 from metaml.views import DESCRIPTIONS, remember, task_record
 
 _DESCRIBED = ("configuration", "ensemble", "compression", "metrics", "error", "latency_ms")
@@ -50,47 +47,6 @@ PATIENCE_SECONDS = 1.0, 30.0
 """A locked store is waited for a tenth of the time limit, so long at least and at most."""
 INTERRUPT_SECONDS = 4.0
 """After Ctrl-C the best model so far is delivered within this time."""
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """The answer of a search. All of it is plain data from the run folder's ``result.json``."""
-
-    folder: Path
-    summary: dict[str, Any]
-    """What ``metaml search --json`` prints."""
-
-    @property
-    def best(self) -> dict[str, Any]:
-        """Configuration, metrics, error, latency and model file of the delivered model."""
-        best: dict[str, Any] = self.summary["best"]
-        return best
-
-    @property
-    def model_path(self) -> Path:
-        """The delivered ONNX file."""
-        return self.folder / "model.onnx"
-
-    @property
-    def meets_limit(self) -> bool:
-        """Whether the latency, or the upper end of a foretold one, is within the limit (True without a limit)."""
-        limit = self.best["latency_ms"]["limit"]
-        return limit is None or self.best["latency_ms"]["judged"] <= limit
-
-    @property
-    def was_interrupted(self) -> bool:
-        """Whether Ctrl-C or a signal ended the search early."""
-        return bool(self.summary["interrupted"])
-
-    @property
-    def trials(self) -> pd.DataFrame:
-        """One row per trial."""
-        return pd.DataFrame(self.summary["trials"])
-
-    @cached_property
-    def predictor(self) -> Predictor:
-        """The delivered model, ready to predict."""
-        return Predictor(self.model_path)
 
 
 def search(
@@ -320,7 +276,7 @@ class _Run:
     def _run_and_deliver(self, session: Session, log: Logbook, context: Context) -> SearchResult:
         request = self._request
         title = f"{self._task.name}: {self._task.type}, {self._task.extent}"
-        self._listener.message(_remembers(context))
+        self._listener.message(remembers(context))
         self._listener.started(title, request.time_limit)
         try:
             session.run()
@@ -330,7 +286,7 @@ class _Run:
             self._store_error = error
             self._pool.cancel()
         if log.best is None:
-            raise self._store_error or SearchError(_why_nothing(log.trials, self._was_interrupted))
+            raise self._store_error or SearchError(why_nothing(log.trials, self._was_interrupted))
         longer = ", for longer than in its trial" if pays_longer(log.best) else ""
         last = "measuring" if self._device.is_here else "foretelling the latency of"
         self._listener.finishing(f"training the best configuration on all rows{longer}; then {last} it")
@@ -345,8 +301,8 @@ class _Run:
             return SearchResult(self._folder.path, self._folder.result)
         if delivered is None:
             raise SearchError("No model could be exported and measured: " + "; ".join(finisher.notes))
-        if not delivered.keeps(request.max_latency_ms):
-            self._listener.message(_nothing_kept_the_limit(delivered, request))
+        if request.max_latency_ms is not None and not delivered.keeps(request.max_latency_ms):
+            self._listener.message(nothing_kept_the_limit(delivered, request.max_latency_ms))
         reducer = Reducer(self._pool, self._bench(context), self._judge(context), context.splits[0], seed=request.seed)
         delivered, reductions = reducer.reduce(delivered, request.compress, log.trials, self._seconds_left)
         result = self._result(session, log, context, delivered, reductions, finisher.notes)
@@ -501,43 +457,3 @@ def store_location(store: str | Path | bool | None) -> str | None:
     if store is False:
         return None
     return default_store_url() if store is None or store is True else str(store)
-
-
-def _remembers(context: Context) -> str:
-    n_tasks, n_configurations = context.history.errors.shape
-    if not n_tasks:
-        return "nothing is remembered yet: the search starts cold"
-    return f"remembers {n_configurations} configurations on {n_tasks} other tasks"
-
-
-def _why_nothing(trials: list[Trial], was_interrupted: bool) -> str:
-    if was_interrupted:
-        return "Interrupted before the first trial ended; there is no model yet."
-    failed = [trial for trial in trials if trial.status != "infeasible" and trial.message]
-    if not failed or all(trial.status == "timeout" for trial in failed):
-        return "No trial ended in time; give the search more time (--time, in Python time_limit)."
-    reason, count = _reason(failed)
-    return f"No trial succeeded. The most frequent reason ({count} of {len(failed)}): {reason}"
-
-
-def notes_on_crashes(trials: list[Trial]) -> list[str]:
-    """Return a note on the trials that crashed, if any did: the search survives them, but they are mistakes."""
-    crashed = [trial for trial in trials if trial.status == "crashed"]
-    if not crashed:
-        return []
-    reason, count = _reason(crashed)
-    if len(crashed) == 1:
-        return [f"1 trial crashed: {reason}"]
-    return [f"{len(crashed)} trials crashed, {count} of them with: {reason}"]
-
-
-def _reason(failed: list[Trial]) -> tuple[str, int]:
-    """Return the most frequent last line of what trials said, and how many said it."""
-    return Counter((trial.message.strip().splitlines() or ["no message"])[-1] for trial in failed).most_common(1)[0]
-
-
-def _nothing_kept_the_limit(model: Delivered, request: SearchRequest) -> str:
-    return (
-        f"nothing kept the limit of {request.max_latency_ms:g} ms: the closest model takes "
-        f"{model.latency.judged_ms:.4f} ms and is delivered all the same"
-    )

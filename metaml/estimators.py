@@ -11,7 +11,8 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from metaml.automl import SearchResult, search
+from metaml.answer import SearchResult
+from metaml.automl import search
 from metaml.data import make_image_task, make_task
 from metaml.predictor import Predictor
 

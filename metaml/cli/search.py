@@ -13,7 +13,7 @@ from metaml.cli import options
 from metaml.cli.output import print_json, process_start, settings
 
 if TYPE_CHECKING:
-    from metaml.automl import SearchResult
+    from metaml.answer import SearchResult
     from metaml.events import Listener
 
 

@@ -16,10 +16,10 @@ import pytest
 
 import metaml
 from metaml.answer import Answer
-from metaml.automl import notes_on_crashes
 from metaml.errors import UsageError
 from metaml.events import Listener
 from metaml.run_folder import RunFolder
+from metaml.sentences import notes_on_crashes
 from metaml.store import Store
 from metaml.trial import Trial
 from tests.conftest import mixed_table
