@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,12 +14,13 @@ from hw_cost.calibration import fit_correction
 from hw_cost.devices import Device
 from hw_cost.networks import KINDS, Network, random_networks
 from hw_cost.probes import Stream, probe_streams
-from hw_cost.profiling import GROUP, LOST_SHARE, Profiler, first_probes
+from hw_cost.profiling import GROUP, LOST_SHARE, Profiler, first_probes, profile
 from hw_cost.progress import Progress, Report
 from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes import Runtime
 from hw_cost.runtimes.feeds import enough_rows, random_feeds
 from hw_cost.sessions import bench_for, caller
+from hw_cost.sitting import PER_PROCESS, Sitting
 from hw_cost.table import LatencyTable
 from hw_cost.table_format import Row
 from hw_cost.validation import compare
@@ -29,6 +30,8 @@ FULL_S, QUICK_S = 590.0, 90.0
 """Wall time of a build unless another one is asked for."""
 KERNEL_SHARE, REFINE_SHARE = 0.6, 0.05
 """Shares of the time for the first kernels, and for more of those that are foretold worst."""
+CONTEXTS_LAST = 4
+"""Times as many networks share a process on a GPU, whose context takes seconds to make."""
 CORRECTION_SEED, CERTIFICATE_SEED = 1_000, 2_000
 """Seeds of the networks for the correction and the certificate: never the same network."""
 
@@ -92,22 +95,20 @@ def build_table(
     limit = time_limit_s or (QUICK_S if quick else FULL_S)
     started, plan = time.monotonic(), Plan.make(runtime, quick=quick, length=1.0 if quick else limit / FULL_S)
     kept = Progress.resume(device, resume, progress)
-    floor_s = None if kept.reference_us is None else 1e-6 * kept.reference_us
-    with bench_for(runtime, PROTOCOL, seed=seed, floor_s=floor_s) as bench:
-        if runtime.isolates:
-            _measure_kernels(bench, plan, runtime, kept, started, limit)
-        networks = networks_for(runtime, plan.n_networks, seed=CORRECTION_SEED, batches=device.batches)
-        certificate = networks_for(runtime, plan.n_certificate, seed=CERTIFICATE_SEED, batches=device.batches)
-        asked = [(network, network.batch) for network in (*networks, *certificate)]
-        for network, batch in (*asked, *((network, 1) for network in certificate)):  # a prediction asks for one row too
-            runtime.kernels(network.graph, batch)  # one that must execute them takes its time: before the rest
-        budget = max(5.0, started + limit - time.monotonic())
-        share = len(networks) / len(asked)
-        measured = measure_networks(bench, networks, runtime, share * budget, kept, "networks")
-        if not runtime.isolates:
-            _require_most(measured, networks, bench)
-        fresh = measure_networks(bench, certificate, runtime, (1 - share) * budget, kept, "validation")
-    # no longer on one processor: there, the threads of linear algebra would wait for each other
+    sitting = Sitting(kept, PROTOCOL, seed)
+    if runtime.isolates:
+        _measure_kernels(sitting, plan, runtime, limit)
+    networks = networks_for(runtime, plan.n_networks, seed=CORRECTION_SEED, batches=device.batches)
+    certificate = networks_for(runtime, plan.n_certificate, seed=CERTIFICATE_SEED, batches=device.batches)
+    asked = [(network, network.batch) for network in (*networks, *certificate)]
+    for network, batch in (*asked, *((network, 1) for network in certificate)):  # a prediction asks for one row too
+        runtime.kernels(network.graph, batch)  # one that must execute them takes its time: before the rest
+    budget = max(5.0, started + limit - time.monotonic())
+    share = len(networks) / len(asked)
+    measured = _measure_apart(sitting, networks, runtime, share * budget, "networks")
+    if not runtime.isolates:
+        _require_most(measured, networks, sitting.reference_cv)
+    fresh = _measure_apart(sitting, certificate, runtime, (1 - share) * budget, "validation")
     table = kept.table() if runtime.isolates else replace(kept.table(), rows=_apportioned(runtime, measured))
     table = replace(table, correction=fit_correction(table, measured))
     foretold = [
@@ -117,7 +118,7 @@ def build_table(
     by_kind = {kind: compare([(cost, latency) for k, cost, latency in foretold if k == kind]) for kind, *_ in foretold}
     return replace(
         table,
-        reference_us=1e6 * bench.floor_s,
+        reference_us=kept.reference_us or 0.0,
         certificate=verdict,
         provenance={
             "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -144,31 +145,37 @@ def networks_for(
 
 
 def measure_networks(
-    bench: Bench,
-    networks: Sequence[Network],
-    runtime: Runtime,
-    time_limit_s: float,
-    progress: Progress,
-    stage: str,
-) -> list[tuple[Network, Measurement]]:
+    bench: Bench, networks: Sequence[Network], runtime: Runtime, progress: Progress, deadline: float
+) -> Iterator[None]:
     """Measure networks end to end; those that the machine is too noisy for are left out.
 
-    Figures that the progress holds already are taken from it.
+    Yields whenever the progress has new figures.
     """
-    deadline = time.monotonic() + time_limit_s
-    waiting = [network for network in networks if network.name not in progress.figures]
-    for first in range(0, len(waiting), GROUP):
-        group = waiting[first : first + GROUP]
+    for first in range(0, len(networks), GROUP):
+        group = networks[first : first + GROUP]
         calls = {network.name: _network_call(network, runtime) for network in group}
-        bench.run(calls, (deadline - time.monotonic()) * len(group) / (len(waiting) - first))
+        bench.run(calls, (deadline - time.monotonic()) * len(group) / (len(networks) - first))
         for network in group:
             try:
                 progress.figures[network.name] = bench.measurement(network.name)
             except TooNoisy:
                 continue
-        progress.save()
-        progress.report(stage, len(networks) - len(waiting) + min(first + GROUP, len(waiting)), len(networks))
-    return [(network, progress.figures[network.name]) for network in networks if network.name in progress.figures]
+        yield
+
+
+def _measure_apart(
+    sitting: Sitting, networks: Sequence[Network], runtime: Runtime, time_limit_s: float, stage: str
+) -> list[tuple[Network, Measurement]]:
+    """Measure networks in processes of their own, but for those that the progress holds already."""
+    figures, deadline = sitting.progress.figures, time.monotonic() + time_limit_s
+    waiting = [network for network in networks if network.name not in figures]
+    at_a_time = PER_PROCESS * (CONTEXTS_LAST if runtime.accelerator() else 1)
+    for first in range(0, len(waiting), at_a_time):
+        part = waiting[first : first + at_a_time]
+        seconds = (deadline - time.monotonic()) * len(part) / (len(waiting) - first)
+        for _ in sitting.measure(measure_networks, part, time.monotonic() + seconds):
+            sitting.progress.report(stage, sum(network.name in figures for network in networks), len(networks))
+    return [(network, figures[network.name]) for network in networks if network.name in figures]
 
 
 def _network_call(network: Network, runtime: Runtime) -> Call:
@@ -178,12 +185,14 @@ def _network_call(network: Network, runtime: Runtime) -> Call:
     return caller(model, random_feeds(model.inputs, n_rows, strings=strings), network.batch)
 
 
-def _measure_kernels(bench: Bench, plan: Plan, runtime: Runtime, kept: Progress, started: float, limit: float) -> None:
-    profiler = Profiler(bench, runtime, kept)
-    probes = first_probes(plan.streams, quick=plan.quick)
-    profiler.measure(probes, started + KERNEL_SHARE * limit)
-    if not plan.quick:
-        profiler.refine(plan.streams, time.monotonic() + REFINE_SHARE * limit)
+def _measure_kernels(sitting: Sitting, plan: Plan, runtime: Runtime, limit: float) -> None:
+    profile(first_probes(plan.streams, quick=plan.quick), sitting, sitting.started + KERNEL_SHARE * limit)
+    if plan.quick:
+        return
+    known_us = sitting.progress.reference_us
+    floor_s = None if known_us is None else 1e-6 * known_us
+    with bench_for(runtime, sitting.protocol, seed=sitting.seed, floor_s=floor_s) as bench:
+        Profiler(bench, runtime, sitting.progress).refine(plan.streams, time.monotonic() + REFINE_SHARE * limit)
 
 
 def _apportioned(runtime: Runtime, measured: Sequence[tuple[Network, Measurement]]) -> tuple[Row, ...]:
@@ -191,10 +200,10 @@ def _apportioned(runtime: Runtime, measured: Sequence[tuple[Network, Measurement
     return apportion([(runtime.kernels(network.graph, network.batch), figure) for network, figure in measured])
 
 
-def _require_most(measured: Sequence[object], networks: Sequence[object], bench: Bench) -> None:
+def _require_most(measured: Sequence[object], networks: Sequence[object], cv: float) -> None:
     if len(measured) < (1 - LOST_SHARE) * len(networks):
         raise TooNoisy(
-            f"too noisy, CV = {bench.reference_cv:.2f} of the reference: {len(networks) - len(measured)} of "
+            f"too noisy, CV = {cv:.2f} of the reference: {len(networks) - len(measured)} of "
             f"{len(networks)} networks could not be measured in the time given. "
             "Please try on a less busy machine or for longer."
         )

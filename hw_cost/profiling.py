@@ -15,6 +15,7 @@ from hw_cost.random_onnx import write_onnx
 from hw_cost.runtimes import Runtime
 from hw_cost.runtimes.feeds import random_feeds
 from hw_cost.sessions import caller
+from hw_cost.sitting import PER_PROCESS, Sitting
 from hw_cost.table_format import Row
 
 GROUP = 16
@@ -40,29 +41,14 @@ class Profiler:
         self._tried: dict[str, Probe] = {}
         self._started = time.monotonic()
 
-    def measure(self, probes: Iterable[Probe], deadline: float) -> None:
-        """Measure probes that have no row yet, and again what was lost to noise, until the deadline.
-
-        Raises:
-            TooNoisy: too many could not be measured.
-        """
-        planned = {str(probed.kernel): probed for probed in probes}
-        waiting = [name for name in planned if name not in self._progress.rows]
-        for _ in range(PASSES):
-            for names in _groups(waiting):
-                self._measure_group([planned[name] for name in names], deadline)
-                self._progress.report("kernels", sum(name in self._progress.rows for name in planned), len(planned))
-                if time.monotonic() > deadline:
-                    break
-            self._recount()
-            waiting = [name for name in planned if name not in self._progress.rows]
-            if time.monotonic() > deadline:
+    def measure(self, probes: Sequence[Probe], deadline: float) -> Iterator[None]:
+        """Measure probes group by group until the deadline; yields after each."""
+        for first in range(0, len(probes), GROUP):
+            if first and time.monotonic() > deadline:
                 break
-        if len(waiting) > LOST_SHARE * len(planned):
-            raise TooNoisy(
-                f"too noisy, CV = {self._bench.reference_cv:.2f} of the reference: {len(waiting)} of {len(planned)} "
-                "kernels could not be measured in the time given. Please try on a less busy machine or for longer."
-            )
+            self._measure_group(probes[first : first + GROUP], deadline)
+            yield
+        self._recount()
 
     def refine(self, streams: Sequence[Stream], deadline: float) -> None:
         """Measure the next probes of the streams whose kernels are foretold worst, round by round."""
@@ -110,6 +96,38 @@ class Profiler:
         self._progress.rows |= fresh
 
 
+def profile(probes: Iterable[Probe], sitting: Sitting, deadline: float) -> None:
+    """Measure the probes that have no row yet, and again what was lost to noise, until the deadline.
+
+    Raises:
+        TooNoisy: too many could not be measured.
+    """
+    planned = {str(probed.kernel): probed for probed in probes}
+    rows = sitting.progress.rows
+    waiting = [name for name in planned if name not in rows]
+    for _ in range(PASSES):
+        for first in range(0, len(waiting), PER_PROCESS):
+            if time.monotonic() > deadline:
+                break
+            part = [planned[name] for name in waiting[first : first + PER_PROCESS]]
+            for _ in sitting.measure(measure_probes, part, deadline):
+                sitting.progress.report("kernels", sum(name in rows for name in planned), len(planned))
+        waiting = [name for name in planned if name not in rows]
+    if len(waiting) > LOST_SHARE * len(planned):
+        raise TooNoisy(
+            f"too noisy, CV = {sitting.reference_cv:.2f} of the reference: {len(waiting)} of {len(planned)} "
+            "kernels could not be measured in the time given. Please try on a less busy machine or for longer."
+        )
+
+
+def measure_probes(
+    bench: Bench, probes: Sequence[Probe], runtime: Runtime, progress: Progress, deadline: float
+) -> Iterator[None]:
+    """Measure probes on a bench; yields whenever the progress has new rows."""
+    yield from Profiler(bench, runtime, progress).measure(probes, deadline)
+    yield
+
+
 def first_probes(streams: Iterable[Stream], *, quick: bool = False, seed: int = 0) -> list[Probe]:
     """Return the probes that every build measures, in random order: a busy phase must not take all of one operator."""
     probes = [
@@ -118,11 +136,6 @@ def first_probes(streams: Iterable[Stream], *, quick: bool = False, seed: int = 
         for probed in islice(stream.draw(), max(3, stream.first // 4) if quick else stream.first)
     ]
     return [probes[position] for position in np.random.default_rng(seed).permutation(len(probes))]
-
-
-def _groups(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    for first in range(0, len(names), GROUP):
-        yield names[first : first + GROUP]
 
 
 def _call(probed: Probe, runtime: Runtime) -> Call:

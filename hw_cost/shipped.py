@@ -95,8 +95,10 @@ def adapt(known: Sequence[LatencyTable], device: Device, *, time_limit_s: float 
     runtime, progress = device.open_runtime(), Progress(device)
     with bench_for(runtime, Protocol(min_blocks=ADAPTATION_BLOCKS), seed=seed) as bench:
         networks = networks_for(runtime, N_ADAPTATION, seed=ADAPTATION_SEED, kinds=ON_TABLES)
-        measured = measure_networks(bench, networks, runtime, time_limit_s, progress, "networks")
+        for _ in measure_networks(bench, networks, runtime, progress, time.monotonic() + time_limit_s):
+            pass
         reference_us = 1e6 * bench.floor_s
+    measured = [(network, progress.figures[network.name]) for network in networks if network.name in progress.figures]
     if len(measured) < MIN_NETWORKS:
         raise TooNoisy(f"too noisy: only {len(measured)} whole networks could be measured, {MIN_NETWORKS} are needed")
     nearest = nearest_table(device, known)

@@ -21,7 +21,7 @@ from metaml.space import SPACES
 from metaml.store import RunRecord, Store
 from metaml.trial import Configuration, Trial, configuration_id
 from metaml.views import remember, task_record
-from portfolio import History, load_history, save_history
+from portfolio import GreedyPortfolio, History, Target, load_history, save_history
 
 logger = logging.getLogger("metaml")
 
@@ -92,11 +92,44 @@ def choose_tasks(entries: Sequence[TaskEntry], n: int, *, max_rows: int) -> list
     return sorted(chosen, key=lambda entry: (entry.rows, entry.name))[:n]
 
 
-def choose_configurations(n: int, *, seed: int = 0) -> list[Configuration]:
-    """Return the families' defaults and their random variations, at most `n` in all, every family equally often."""
-    defaults = SPACE.defaults()
-    wanted = (defaults + SPACE.sample(max(0, n - len(defaults)), seed, redrawn=REDRAWN))[:n]
+def choose_configurations(n: int, *, families: Sequence[str] = (), seed: int = 0) -> list[Configuration]:
+    """Return the families' defaults and their random variations, at most `n` in all, every family equally often.
+
+    Args:
+        n: how many.
+        families: names of those to choose from; none: all.
+        seed: fixes the variations.
+
+    Raises:
+        UsageError: a family is unknown.
+    """
+    space = SPACE.without([name for name in SPACE.families if name not in families]) if families else SPACE
+    if unknown := set(families).difference(SPACE.families):
+        raise UsageError(f"No family is called {', '.join(sorted(unknown))}; there are {', '.join(SPACE.families)}.")
+    defaults = space.defaults()
+    wanted = (defaults + space.sample(max(0, n - len(defaults)), seed, redrawn=REDRAWN))[:n]
     return list({configuration_id(configuration): configuration for configuration in wanted}.values())
+
+
+def best_configurations(n: int, store: Store, known: History | None = None) -> list[Configuration]:
+    """Return the `n` configurations that complement each other best on the tables tried so far, best first.
+
+    They are the greedy portfolio of the store's tables (see `portfolio.GreedyPortfolio`), to be measured on more of them.
+
+    Args:
+        n: how many.
+        store: holds the trials.
+        known: further results, of which those on the store's tables count.
+
+    Raises:
+        UsageError: the store holds no results.
+    """
+    own = history_of_space(store, SPACE)
+    if own.errors.empty:
+        raise UsageError("The store holds no results to choose the best of: build with new configurations first.")
+    history = (own if known is None else own.merge(known)).keep_tasks(own.errors.index)
+    chosen = GreedyPortfolio().fit(history).propose(Target(), n=n)
+    return [dict(history.configurations[name]) for name in chosen]
 
 
 @dataclass(frozen=True)
@@ -179,19 +212,16 @@ def _register(entry: TaskEntry, task: Task, store: Store, seed: int) -> str:
     return run_id
 
 
-def published(folder: Path) -> tuple[History, pd.Series[Any]]:
-    """Return the history of a folder in configurations of the current space, and the names of its tasks; or nothing."""
+def published(folder: Path) -> History:
+    """Return the history of a folder in configurations of the current space; an empty one if the folder has none."""
     if not (folder / "configurations.json").exists():
-        return History.empty(), pd.Series(dtype=object)
-    names = pd.read_parquet(folder / "tasks.parquet").set_index("task")["name"]
-    return upgraded(load_history(folder), SPACE), names
+        return History.empty()
+    return upgraded(load_history(folder), SPACE)
 
 
 def publish_history(store: Store, folder: Path) -> tuple[int, int]:
     """Add the store's results of the current space to a history folder; return its (tasks, configurations)."""
-    earlier, names = published(folder)
-    history = earlier.merge(history_of_space(store, SPACE, metafeatures_version=metafeatures.VERSION))
-    names = pd.concat([names, store.tasks()["name"]])
-    save_history(history, folder, names=names[~names.index.duplicated(keep="last")])
+    history = published(folder).merge(history_of_space(store, SPACE, metafeatures_version=metafeatures.VERSION))
+    save_history(history, folder)
     n_tasks, n_configurations = history.errors.shape
     return n_tasks, n_configurations

@@ -82,10 +82,24 @@ class _MetaEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is un
 
     def _scores(self, X: pd.DataFrame | np.ndarray) -> np.ndarray:
         check_is_fitted(self, "result_")
-        if not isinstance(X, pd.DataFrame) and np.ndim(X) == 2 and np.shape(X)[1] != self.n_features_in_:
-            expected = f"{type(self).__name__} is expecting {self.n_features_in_} features as input"
+        return self.predictor_.scores(self._with_names(X) if np.ndim(X) == 2 else X)
+
+    def _with_names(self, X: pd.DataFrame | np.ndarray) -> pd.DataFrame | np.ndarray:
+        """Return a table whose columns are called as in `fit`; by their position, with a warning, where names lack."""
+        name, names = type(self).__name__, getattr(self, "feature_names_in_", None)
+        if isinstance(X, pd.DataFrame) and names is not None:
+            return X
+        if np.shape(X)[1] != self.n_features_in_:
+            expected = f"{name} is expecting {self.n_features_in_} features as input"
             raise ValueError(f"X has {np.shape(X)[1]} features, but {expected}")
-        return self.predictor_.scores(X)
+        if names is not None:
+            text = f"X does not have valid feature names, but {name} was fitted with feature names"
+            warnings.warn(text, stacklevel=4)
+            return pd.DataFrame(X, columns=names)
+        if isinstance(X, pd.DataFrame):
+            warnings.warn(f"X has feature names, but {name} was fitted without feature names", stacklevel=4)
+            return X.to_numpy()
+        return X
 
 
 class MetaClassifier(ClassifierMixin, _MetaEstimator):  # type: ignore[misc]

@@ -122,7 +122,8 @@ class Cells:
     ) -> History:
         """Return the history as the store is now; the arguments are those of `history_from_store`."""
         self.refresh()
-        groups = self._store.tasks()["group"]
+        known_tasks = self._store.tasks()
+        groups = known_tasks["group"]
         left_out = set(exclude) | (_near_duplicates(groups, exclude) if exclude_groups else set())
         used = self._sums[2] > 0
         rows = np.array([i for i in np.flatnonzero(used.any(axis=1)) if self._tasks[i] not in left_out], dtype=np.int64)
@@ -137,6 +138,7 @@ class Cells:
             metafeatures=_metafeatures(self._store, metafeatures_version, tasks),
             runtimes=seconds,
             groups=groups.reindex(tasks),
+            names=known_tasks["name"].reindex(tasks),
         )
 
 

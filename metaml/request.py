@@ -68,7 +68,7 @@ class SearchRequest:
         for name, option in (positive | optional).items():
             value = getattr(self, name)
             if (value is not None or name in positive) and not value > 0:
-                raise UsageError(f"{option} must be above 0, however: {value}.")
+                raise UsageError(f"{name} ({option}) must be above 0, however: {value}.")
         if self.compress not in COMPRESS:
             raise UsageError(f'No compression "{self.compress}"; use one of: {", ".join(COMPRESS)}.')
         if self.zero_cost is not None and self.zero_cost not in ZERO_COST:

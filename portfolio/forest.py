@@ -32,7 +32,7 @@ class TaskForest:
             prior: Weight of each task without metafeatures, shape ``(t,)``, sum 1.
             seed: Decides the trees, and the tasks when there are many.
         """
-        self._prior, self._names = prior, table.tasks
+        self._prior, self._names = prior, table.names
         self._quantiles = Quantiles(table.metafeatures)
         places = self._quantiles(table.metafeatures)
         self._used = np.flatnonzero(np.isfinite(places).any(axis=0))

@@ -33,6 +33,8 @@ class History:
     """Seconds, same shape as ``errors``."""
     groups: pd.Series | None = None
     """Task -> family of near-duplicate tasks; a task without one is a family of its own."""
+    names: pd.Series | None = None
+    """Task -> what people call it; explanations use it where there is one."""
 
     @classmethod
     def empty(cls) -> History:
@@ -42,6 +44,12 @@ class History:
         (0, 0)
         """
         return cls(errors=pd.DataFrame(dtype=float), configurations={})
+
+    def name_of(self, task: Any) -> str:
+        """Return what people call a task: the label in ``names``, or the task itself."""
+        if self.names is None or task not in self.names.index or pd.isna(self.names[task]):
+            return str(task)
+        return str(self.names[task])
 
     def family_of(self, task: Any) -> Any:
         """Return the family of a task: the label in ``groups``, or the task itself."""
@@ -58,6 +66,7 @@ class History:
             metafeatures=None if self.metafeatures is None else self.metafeatures.reindex(kept),
             runtimes=None if self.runtimes is None else self.runtimes.reindex(kept),
             groups=None if self.groups is None else self.groups.reindex(kept),
+            names=None if self.names is None else self.names.reindex(kept),
         )
 
     def drop_tasks(self, tasks: Iterable[Any]) -> History:
@@ -77,18 +86,20 @@ class History:
 
     def merge(self, other: History) -> History:
         """Return both histories as one; where both hold a value, the one of ``other`` stands."""
-        groups = _merge(_frame(self.groups), _frame(other.groups))
         return History(
             errors=_overlay(self.errors, other.errors),
             configurations={**self.configurations, **other.configurations},
             metafeatures=_merge(self.metafeatures, other.metafeatures),
             runtimes=_merge(self.runtimes, other.runtimes),
-            groups=None if groups is None else groups.iloc[:, 0],
+            groups=_merge_labels(self.groups, other.groups),
+            names=_merge_labels(self.names, other.names),
         )
 
 
-def _frame(series: pd.Series | None) -> pd.DataFrame | None:
-    return None if series is None else series.to_frame("group")
+def _merge_labels(old: pd.Series | None, new: pd.Series | None) -> pd.Series | None:
+    frames = (None if series is None else series.to_frame("label") for series in (old, new))
+    merged = _merge(*frames)
+    return None if merged is None else merged["label"]
 
 
 def _merge(old: pd.DataFrame | None, new: pd.DataFrame | None) -> pd.DataFrame | None:

@@ -20,18 +20,17 @@ def load_default_history() -> History:
     return load_history(DEFAULT_FOLDER) if (DEFAULT_FOLDER / "configurations.json").exists() else History.empty()
 
 
-def save_history(history: History, folder: Path | str, *, names: pd.Series | None = None) -> None:
+def save_history(history: History, folder: Path | str) -> None:
     """Write a history as ``errors.parquet``, ``configurations.json``, ``metafeatures.parquet`` and ``tasks.parquet``.
 
     Args:
         history: What to write; task names and configuration ids are written as text.
         folder: Made if it does not exist; files of the same names are replaced.
-        names: Task -> name for people, written beside the task's fingerprint.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _trials(history).to_parquet(folder / "errors.parquet", index=False)
-    _tasks(history, names).to_parquet(folder / "tasks.parquet", index=False)
+    _tasks(history).to_parquet(folder / "tasks.parquet", index=False)
     _features(history).to_parquet(folder / "metafeatures.parquet", index=False)
     document = {"format": FORMAT, "configurations": dict(history.configurations)}
     (folder / "configurations.json").write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
@@ -61,6 +60,7 @@ def load_history(folder: Path | str) -> History:
         metafeatures=features.reindex(tasks.index) if len(features.columns) else None,
         runtimes=seconds if bool(seconds.notna().to_numpy().any()) else None,
         groups=tasks["family"].dropna() if bool(tasks["family"].notna().any()) else None,
+        names=tasks["name"].dropna() if bool(tasks["name"].notna().any()) else None,
     )
 
 
@@ -82,10 +82,10 @@ def _trials(history: History) -> pd.DataFrame:
     )
 
 
-def _tasks(history: History, names: pd.Series | None) -> pd.DataFrame:
+def _tasks(history: History) -> pd.DataFrame:
     index = history.errors.index
     families = [None if history.family_of(task) is task else str(history.family_of(task)) for task in index]
-    labels = [None if names is None or task not in names.index else str(names[task]) for task in index]
+    labels = [None if (name := history.name_of(task)) == str(task) else name for task in index]
     return pd.DataFrame({"task": index.astype(str), "name": labels, "family": families}, dtype="string")
 
 

@@ -103,7 +103,7 @@ class Similarity:
             reason = f"no similar task: the nearest is at {nearest:.2f}, farther than {self.threshold:.2f}"
             return Neighbourhood(self._prior, reason, near=False)
         order = smallest(distances, 3)
-        names = ", ".join(f"{self._table.tasks[row]} ({distances[row]:.2f})" for row in order)
+        names = ", ".join(f"{self._table.names[row]} ({distances[row]:.2f})" for row in order)
         weights = self._kernel(distances, self._prior, self.width)
         return Neighbourhood(weights, f"nearest tasks (distance): {names}", near=True)
 

@@ -25,7 +25,9 @@ class Table:
     """t tasks × c configurations, all values finite or nan, every task with at least one error."""
 
     tasks: list[Hashable]
-    """Names of the t tasks."""
+    """The t tasks."""
+    names: list[str]
+    """What people call them."""
     ids: list[str]
     """Ids of the c configurations."""
     errors: Floats
@@ -57,6 +59,7 @@ class Table:
         labels = pd.Index([f"{history.family_of(task)!r}" for task in tasks])
         return cls(
             tasks=tasks,
+            names=[history.name_of(task) for task in tasks],
             ids=[str(column) for column in frame.columns],
             errors=errors[rows],
             configurations=[_mapping(history.configurations.get(column)) for column in frame.columns],
@@ -88,6 +91,7 @@ class Table:
         numbers = np.arange(len(self.tasks))[chosen]
         return Table(
             tasks=[self.tasks[row] for row in numbers],
+            names=[self.names[row] for row in numbers],
             ids=self.ids,
             errors=self.errors[numbers],
             configurations=self.configurations,

@@ -8,6 +8,7 @@ import click
 
 from metaml.cli import options
 from metaml.cli.output import print_json
+from metaml.errors import UsageError
 
 
 @click.group()
@@ -25,6 +26,12 @@ def portfolio() -> None:
 @click.option(
     "--configurations", type=click.IntRange(min=1), default=24, show_default=True, help="Tried on each table."
 )
+@click.option("--families", default="", help="Only configurations of these, separated by commas.")
+@click.option(
+    "--best",
+    is_flag=True,
+    help="Not new configurations, but those that complement each other best on the tables tried so far.",
+)
 @click.option("--shard", default="1/1", show_default=True, help="i/n: only the i-th of n parts of the tables.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Trials side by side.")
 @click.option("--trial-time", type=options.Duration(), default="60s", show_default=True, help="For one trial.")
@@ -41,6 +48,8 @@ def build(
     n_tasks: int,
     max_rows: int,
     configurations: int,
+    families: str,
+    best: bool,
     shard: str,
     workers: int,
     trial_time: float,
@@ -52,9 +61,12 @@ def build(
 
     FOLDER holds tables and a manifest.csv with the columns name, file, target and, if known, task, family, rows. What
     the store already holds is not run again, so that a build can be stopped and started at will.
+
+    A large history for little: try many configurations on a few tables, then the best of them (--best) on all.
     """
     from metaml.collect import (
         Plan,
+        best_configurations,
         choose_configurations,
         choose_tasks,
         collect,
@@ -66,14 +78,20 @@ def build(
 
     part = _parse_shard(shard)
     entries = choose_tasks(read_manifest(folder), n_tasks, max_rows=max_rows)
-    chosen = choose_configurations(configurations, seed=seed)
+    names = [name.strip() for name in families.split(",") if name.strip()]
+    if best and names:
+        raise UsageError("Give --best or --families, not both.")
 
     def report(text: str) -> None:
         click.echo(text, err=True)
 
     with Store.open(store_url) as store:
+        known = None if publish is None else published(publish)
+        if best:
+            chosen = best_configurations(configurations, store, known)
+        else:
+            chosen = choose_configurations(configurations, families=names, seed=seed)
         plan = Plan(chosen, workers=workers, seed=seed, trial_seconds=trial_time)
-        known = None if publish is None else published(publish)[0]
         n_new = collect(entries, plan, store, known=known, shard=part, report=report)
         answer: dict[str, object] = {"tasks": len(entries), "configurations": len(chosen), "new_trials": n_new}
         if publish is not None:

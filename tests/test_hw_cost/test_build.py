@@ -74,16 +74,12 @@ def test_a_build_goes_on_where_it_was_stopped(tiny, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as stopped:
-        stopped.setattr(hw_cost.build, "measure_networks", stop)
+        stopped.setattr(hw_cost.build, "_measure_apart", stop)
         with pytest.raises(KeyboardInterrupt):
             build_table(time_limit_s=8, resume=path)
-    kept = {str(row.kernel) for row in LatencyTable.load(path).rows if row.kernel.op != "Call"}
-    measured = []
-    real = hw_cost.profiling._call
-    monkeypatch.setattr(hw_cost.profiling, "_call", lambda p, r: measured.append(str(p.kernel)) or real(p, r))
-    table = build_table(time_limit_s=8, resume=path)
-    assert kept <= {str(row.kernel) for row in table.rows}
-    assert not kept & set(measured)
+    kept = {str(row.kernel): row for row in LatencyTable.load(path).rows}
+    rows = {str(row.kernel): row for row in build_table(time_limit_s=8, resume=path).rows}
+    assert kept and {name: rows[name] for name in kept} == kept  # no figure is like another's
 
 
 def test_networks_of_a_build_are_kept_before_it_has_any_kernel(tmp_path):
@@ -326,5 +322,6 @@ def test_adapting_keeps_the_rows_and_says_whose_they_are(foreign):
 def test_a_bench_can_be_shared():
     bench = Bench(lambda: None, LENIENT)
     networks = random_networks(2)
-    measured = hw_cost.build.measure_networks(bench, networks, OnnxRuntime(), 0.2, Progress(Device.here()), "networks")
-    assert [network.name for network, _ in measured] == [network.name for network in networks]
+    progress = Progress(Device.here())
+    list(hw_cost.build.measure_networks(bench, networks, OnnxRuntime(), progress, time.monotonic() + 0.2))
+    assert list(progress.figures) == [network.name for network in networks]

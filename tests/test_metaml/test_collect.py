@@ -5,7 +5,16 @@ import json
 import pandas as pd
 import pytest
 
-from metaml.collect import Plan, choose_configurations, choose_tasks, collect, publish_history, published, read_manifest
+from metaml.collect import (
+    Plan,
+    best_configurations,
+    choose_configurations,
+    choose_tasks,
+    collect,
+    publish_history,
+    published,
+    read_manifest,
+)
 from metaml.errors import UsageError
 from metaml.space import SPACES
 from metaml.store import Store
@@ -44,6 +53,23 @@ def test_configurations_are_distinct_and_a_smaller_choice_is_part_of_a_larger_on
     assert len({json.dumps(c) for c in large}) == len(large)
 
 
+def test_configurations_of_some_families_only():
+    chosen = choose_configurations(12, families=["knn", "mlp"])
+    assert {c["family"] for c in chosen} == {"knn", "mlp"}
+    with pytest.raises(UsageError, match="mpl"):
+        choose_configurations(12, families=["mpl"])
+
+
+def test_best_configurations_are_those_that_win_on_the_tables_tried(folder, tmp_path):
+    space = SPACES["tabular"].version
+    good, bad = ({"space": space, "family": "linear", "l2": l2} for l2 in (0.01, 1000.0))
+    with Store.open(tmp_path / "store.sqlite") as store:
+        with pytest.raises(UsageError, match="no results"):
+            best_configurations(1, store)
+        collect(read_manifest(folder), Plan([bad, good]), store)
+        assert best_configurations(1, store) == [good]
+
+
 def test_shards_cover_everything_once_and_a_second_run_does_nothing(folder, tmp_path):
     entries = read_manifest(folder)
     with Store.open(tmp_path / "store.sqlite") as store:
@@ -65,7 +91,7 @@ def test_what_a_history_holds_is_kept_and_not_run_again(folder, tmp_path):
         publish_history(store, tmp_path / "history")
     before = load_history(tmp_path / "history")
     with Store.open(tmp_path / "second.sqlite") as store:
-        assert collect(entries, PLAN, store, known=published(tmp_path / "history")[0]) == 2  # t2 alone
+        assert collect(entries, PLAN, store, known=published(tmp_path / "history")) == 2  # t2 alone
         assert publish_history(store, tmp_path / "history") == (3, 2)
     after = load_history(tmp_path / "history")
     pd.testing.assert_frame_equal(after.errors.loc[before.errors.index, before.errors.columns], before.errors)

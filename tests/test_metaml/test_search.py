@@ -223,6 +223,8 @@ class TestEstimators:
         assert set(clf.predict(X)) <= set(y)
         assert clf.score(X, y) > 0.5
         assert list(clf.feature_names_in_) == ["age", "income", "city", "member", "stamp"]
+        with pytest.warns(UserWarning, match="X does not have valid feature names"):
+            assert (clf.predict(X.to_numpy()) == clf.predict(X)).all()
 
     def test_regressor_on_an_array(self, device_table, tmp_path):
         rng = np.random.default_rng(0)
@@ -239,6 +241,8 @@ class TestEstimators:
         assert (pickle.loads(sent).predict(X) == reg.predict(X)).all()
         with pytest.raises(ValueError, match="X has 4 features, but MetaRegressor is expecting 3"):
             reg.predict(np.zeros((5, 4)))
+        with pytest.warns(UserWarning, match="fitted without feature names"):
+            assert (reg.predict(pd.DataFrame(X, columns=list("abc"))) == reg.predict(X)).all()
 
     def test_unfitted_says_so(self):
         from sklearn.exceptions import NotFittedError

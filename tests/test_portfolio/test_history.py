@@ -18,6 +18,7 @@ def history() -> History:
         metafeatures=pd.DataFrame({"f": [1.0, np.nan, 3.0]}, names),
         runtimes=pd.DataFrame([[1.0, np.nan], [2.0, 3.0], [4.0, 5.0]], names, ids),
         groups=pd.Series({"t0": "g", "t1": "g"}),
+        names=pd.Series({"t0": "iris"}),
     )
 
 
@@ -33,19 +34,19 @@ def test_merge_unites_both_and_the_other_wins():
     merged = history().merge(other)
     assert merged.errors.loc["t0"].tolist() == [0.1, 0.9, 0.8]
     assert set(merged.configurations) == {"c0", "c1", "c2"}
+    assert merged.name_of("t0") == "iris"
     assert History.empty().merge(history()).errors.equals(history().errors)
 
 
 def test_round_trip_on_disk(tmp_path):
-    save_history(history(), tmp_path, names=pd.Series({"t0": "iris"}))
+    save_history(history(), tmp_path)
     again = load_history(tmp_path)
     pd.testing.assert_frame_equal(again.errors, history().errors, check_index_type=False, check_column_type=False)
     pd.testing.assert_frame_equal(again.runtimes, history().runtimes, check_index_type=False, check_column_type=False)
     assert again.configurations == history().configurations
     assert again.metafeatures["f"].tolist()[::2] == [1.0, 3.0]
     assert again.groups.to_dict() == {"t0": "g", "t1": "g"}
-    tasks = pd.read_parquet(tmp_path / "tasks.parquet")
-    assert tasks["name"].tolist()[0] == "iris"
+    assert [again.name_of(task) for task in again.errors.index] == ["iris", "t1", "t2"]
 
 
 def test_round_trip_of_nothing(tmp_path):
