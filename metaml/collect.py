@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -103,9 +103,9 @@ def choose_configurations(n: int, *, families: Sequence[str] = (), seed: int = 0
     Raises:
         UsageError: a family is unknown.
     """
-    space = SPACE.without([name for name in SPACE.families if name not in families]) if families else SPACE
     if unknown := set(families).difference(SPACE.families):
         raise UsageError(f"No family is called {', '.join(sorted(unknown))}; there are {', '.join(SPACE.families)}.")
+    space = SPACE.without([name for name in SPACE.families if name not in families]) if families else SPACE
     defaults = space.defaults()
     wanted = (defaults + space.sample(max(0, n - len(defaults)), seed, redrawn=REDRAWN))[:n]
     return list({configuration_id(configuration): configuration for configuration in wanted}.values())
@@ -114,7 +114,7 @@ def choose_configurations(n: int, *, families: Sequence[str] = (), seed: int = 0
 def best_configurations(n: int, store: Store, known: History | None = None) -> list[Configuration]:
     """Return the `n` configurations that complement each other best on the tables tried so far, best first.
 
-    They are the greedy portfolio of the store's tables (see `portfolio.GreedyPortfolio`), to be measured on more of them.
+    They are the greedy portfolio of the store's tables (see `portfolio.GreedyPortfolio`), to be measured on more.
 
     Args:
         n: how many.
