@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from hw_cost.bench import Measurement, TooNoisy
+from hw_cost.devices import Device
 from hw_cost.measure import measure_on
 from hw_cost.onnx_reader import OnnxModel
 from hw_cost.runtimes import Feeds
 from hw_cost.sessions import bench_for
+from hw_cost.sitting import PER_PROCESS
 from hw_cost.table import Cost, LatencyTable
+from hw_cost.young import in_young_process
 
 TOGETHER = 16
 """Models that are open at a time and measured interleaved."""
@@ -59,11 +62,11 @@ def measured_pairs(
         TooNoisy: fewer than half of the models could be measured.
     """
     measured: list[Measurement | TooNoisy] = []
-    with bench_for(table.runtime, seed=seed) as bench:
-        for first in range(0, len(models), TOGETHER):
-            group = models[first : first + TOGETHER]
-            seconds = time_limit_s * len(group) / len(models)
-            measured += measure_on(bench, group, batch=batch, runtime=table.runtime, time_limit_s=seconds, feeds=feeds)
+    for first in range(0, len(models), PER_PROCESS):
+        part = models[first : first + PER_PROCESS]
+        seconds = time_limit_s * len(part) / len(models)
+        for figures in in_young_process(_measure, table.device, part, batch, feeds, seconds, seed):
+            measured += figures
     noisy = [figure for figure in measured if isinstance(figure, TooNoisy)]
     if 2 * len(noisy) > len(models):
         raise noisy[0]
@@ -71,6 +74,18 @@ def measured_pairs(
         (table.predict(model, batch), figure.median_ms) if isinstance(figure, Measurement) else None
         for model, figure in zip(models, measured, strict=True)
     ]
+
+
+def _measure(
+    device: Device, models: Sequence[OnnxModel], batch: int, feeds: Feeds | None, seconds: float, seed: int
+) -> Iterator[list[Measurement | TooNoisy]]:
+    """Measure models group by group; what runs in a new process."""
+    runtime = device.open_runtime()
+    with bench_for(runtime, seed=seed) as bench:
+        for first in range(0, len(models), TOGETHER):
+            group = models[first : first + TOGETHER]
+            share = seconds * len(group) / len(models)
+            yield measure_on(bench, group, batch=batch, runtime=runtime, time_limit_s=share, feeds=feeds)
 
 
 def compare(pairs: Sequence[tuple[Cost, float]]) -> dict[str, float]:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 T = TypeVar("T")
 
@@ -29,7 +29,8 @@ def in_young_process(function: Callable[..., Iterator[T]], *arguments: Any) -> I
         arguments: its arguments.
 
     Raises:
-        RuntimeError: it raised an error, whose last line is told, or its process was ended.
+        Exception: whatever the generator raised.
+        RuntimeError: its process was ended.
     """
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     with (
@@ -46,11 +47,11 @@ def in_young_process(function: Callable[..., Iterator[T]], *arguments: Any) -> I
         try:
             pickle.dump((function, arguments), process.stdin)
             process.stdin.close()
-            while True:
-                try:
-                    yield pickle.load(process.stdout)  # noqa: S301 (of our own process)
-                except EOFError:
-                    break
+            while (told := _next(process.stdout)) is not None:
+                value, error = told
+                if error is not None:
+                    raise error
+                yield value
             code = process.wait()
         except BaseException:
             process.kill()
@@ -61,14 +62,32 @@ def in_young_process(function: Callable[..., Iterator[T]], *arguments: Any) -> I
             raise RuntimeError(f"a process that measured models ended with code {code}: {lines[-1]}")
 
 
+def _next(values: IO[bytes]) -> tuple[Any, Exception | None] | None:
+    """Return the next value or error of the process, or None when it has ended."""
+    try:
+        told: tuple[Any, Exception | None] = pickle.load(values)  # noqa: S301 (of our own process)
+    except EOFError:
+        return None
+    return told
+
+
 def _serve() -> None:
     """Run what comes by standard input; whatever else is printed here goes to standard error."""
     values = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     function, arguments = pickle.load(sys.stdin.buffer)  # noqa: S301 (of our own process)
     try:
-        for value in function(*arguments):
+        for value in _told(function, arguments):
             pickle.dump(value, values)
             values.flush()
     except (KeyboardInterrupt, BrokenPipeError):  # who asked has gone
         os._exit(1)
+
+
+def _told(function: Callable[..., Iterator[Any]], arguments: tuple[Any, ...]) -> Iterator[tuple[Any, Exception | None]]:
+    """Yield the values of a generator, and the error that ends it if one does."""
+    try:
+        for value in function(*arguments):
+            yield value, None
+    except Exception as error:
+        yield None, error
