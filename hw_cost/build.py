@@ -28,7 +28,7 @@ from hw_cost.validation import compare
 PROTOCOL = Protocol(block_s=0.002, min_blocks=8, accepted_blocks=4, tolerance=0.03, max_drift=0.15)
 FULL_S, QUICK_S = 590.0, 90.0
 """Wall time of a build unless another one is asked for."""
-KERNEL_SHARE, REFINE_SHARE = 0.6, 0.05
+KERNEL_SHARE, REFINE_SHARE = 0.55, 0.05
 """Shares of the time for the first kernels, and for more of those that are foretold worst."""
 CONTEXTS_LAST = 4
 """Times as many networks share a process on a GPU, whose context takes seconds to make."""
@@ -58,7 +58,7 @@ class Plan:
         if runtime.isolates:
             drawn = probe_streams(runtime.precision)
             streams = [replace(stream, first=round(max(1.0, length) * stream.first)) for stream in drawn]
-            return cls(streams, *((42, 28) if quick else (336, 168)), quick=quick)
+            return cls(streams, *((42, 28) if quick else (672, 168)), quick=quick)
         return cls([], *((154, 28) if quick else (896, 168)), quick=quick)
 
 
