@@ -173,8 +173,10 @@ def collect(
             report(f"{entry.name}: left out ({error})")
             continue
         run_id = _register(entry, task, store, plan.seed)
-        done = {trial.configuration_id for trial in store.trials(run_id)} | _known(known, task)
-        missing = [pair for pair in enumerate(plan.configurations) if configuration_id(pair[1]) not in done]
+        earlier = store.trials(run_id)
+        done = {trial.configuration_id for trial in earlier} | _known(known, task)
+        wanted = [configuration for configuration in plan.configurations if configuration_id(configuration) not in done]
+        missing = list(enumerate(wanted, start=max((trial.number + 1 for trial in earlier), default=0)))
         if missing:
             _evaluate(task, dict(missing), plan, lambda trial, run_id=run_id: store.add_trial(run_id, trial))  # type: ignore[misc]
         report(f"{entry.name}: {len(missing)} new trials, {len(done)} were there")

@@ -84,6 +84,16 @@ def test_shards_cover_everything_once_and_a_second_run_does_nothing(folder, tmp_
     assert history.metafeatures.shape[0] == 3
 
 
+def test_other_configurations_are_added_to_those_of_before(folder, tmp_path):
+    entries = read_manifest(folder)[:1]
+    others = [{**configuration, "l2": 10 * configuration["l2"]} for configuration in PLAN.configurations[1:]]
+    with Store.open(tmp_path / "store.sqlite") as store:
+        collect(entries, PLAN, store)
+        assert collect(entries, Plan(others), store) == 1
+        assert collect(entries, Plan([*PLAN.configurations, *others]), store) == 0
+        assert publish_history(store, tmp_path / "history") == (1, 3)
+
+
 def test_what_a_history_holds_is_kept_and_not_run_again(folder, tmp_path):
     entries = read_manifest(folder)
     with Store.open(tmp_path / "first.sqlite") as store:
