@@ -38,8 +38,10 @@ class Sitting:
         """Measure things in a new process; yields whenever the progress has new figures."""
         progress, seconds = self.progress, deadline - time.monotonic()
         part = (progress.device, self.protocol, self.seed, progress.reference_us, measure, things, seconds)
+        before = dict(progress.rows)
         for told in in_young_process(_part, *part):
-            progress.rows |= told.rows
+            progress.rows.clear()  # a row may be gone again: when the floor falls, fewer blocks were quiet
+            progress.rows.update(before | told.rows)
             progress.figures |= told.figures
             progress.reference_us, self.reference_cv = told.reference_us, told.reference_cv
             progress.save(time.monotonic() - self.started)
