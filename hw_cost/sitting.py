@@ -41,7 +41,7 @@ class Sitting:
         before = dict(progress.rows)
         for told in in_young_process(_part, *part):
             progress.rows.clear()  # a row may be gone again: when the floor falls, fewer blocks were quiet
-            progress.rows.update(before | told.rows)
+            progress.rows.update({**before, **told.rows})
             progress.figures |= told.figures
             progress.reference_us, self.reference_cv = told.reference_us, told.reference_cv
             progress.save(time.monotonic() - self.started)
