@@ -91,7 +91,7 @@ class Session:
         """Trials of this sitting that may go on."""
         self._halving = Halving() if len(context.task.y) >= MIN_HALVING_ROWS else None
         self._n_cut_short = 0
-        self._next_number = len(logbook.trials)
+        self._next_number = 1 + max((trial.number for trial in logbook.trials), default=-1)
         self._began = 0.0
         """When the first trial of this sitting was started; 0 before."""
         self.busy_seconds = 0.0

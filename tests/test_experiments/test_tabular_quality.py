@@ -70,12 +70,12 @@ def test_page_tells_failures():
 
 @pytest.fixture
 def tables(tmp_path):
-    frame = mixed_table(160)
+    frame = mixed_table(1400)
     frame["age"] = frame["age"].astype(float)
     rows = []
     for target, kind, other in (("label", "classification", "value"), ("value", "regression", "label")):
         frame.drop(columns=[other]).to_csv(tmp_path / f"{target}.csv", index=False)
-        rows.append((target, f"{target}.csv", target, kind, target, 160))
+        rows.append((target, f"{target}.csv", target, kind, target, 1400))
     columns = ["name", "file", "target", "task", "family", "rows"]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "manifest.csv", index=False)
     return tmp_path
@@ -83,7 +83,7 @@ def tables(tmp_path):
 
 def test_parts_share_no_row_and_classes_keep_their_shares(tables):
     parts = split(read_manifest(tables)[0])
-    assert len(parts.train) == 120
+    assert len(parts.train) == 1050
     assert not set(parts.train.index) & set(parts.test.index)
     assert "label" not in parts.test
     assert abs(np.mean(parts.y_test) - np.mean(parts.task.y)) < 0.05

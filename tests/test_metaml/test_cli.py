@@ -35,7 +35,7 @@ def assert_one_clear_line(ran: subprocess.CompletedProcess, *words: str) -> None
 @pytest.fixture
 def table(tmp_path) -> Path:
     path = tmp_path / "members.csv"
-    mixed_table().drop(columns="value").to_csv(path, index=False)
+    mixed_table(1000).drop(columns="value").to_csv(path, index=False)
     return path
 
 

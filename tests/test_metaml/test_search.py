@@ -31,7 +31,7 @@ def run_command(*arguments: object, **options) -> subprocess.CompletedProcess:
 @pytest.fixture(scope="module")
 def table_file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("data") / "members.csv"
-    mixed_table().drop(columns="value").to_csv(path, index=False)
+    mixed_table(1000).drop(columns="value").to_csv(path, index=False)
     return path
 
 

@@ -30,7 +30,7 @@ METAML = [sys.executable, "-m", "metaml"]
 @pytest.fixture(scope="module")
 def table_file(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("data") / "members.csv"
-    mixed_table().drop(columns="value").to_csv(path, index=False)
+    mixed_table(1000).drop(columns="value").to_csv(path, index=False)
     return path
 
 
@@ -75,8 +75,9 @@ def test_kill_in_the_middle_then_resume(table_file, device_table, tmp_path):
     assert after[: len(before)] == before
     names = [trial.configuration_id for trial in after]
     assert len(set(names)) == len(names)
+    assert len({trial.number for trial in after}) == len(after)
     assert sum(trial.status != "infeasible" for trial in after) == 8
-    assert metaml.Predictor(result.folder).scores(pd.read_csv(table_file)).shape == (240, 2)
+    assert metaml.Predictor(result.folder).scores(pd.read_csv(table_file)).shape == (1000, 2)
 
 
 def test_interrupt_delivers_the_best_so_far(table_file, device_table, tmp_path):
