@@ -58,7 +58,7 @@ class Plan:
         if runtime.isolates:
             drawn = probe_streams(runtime.precision)
             streams = [replace(stream, first=round(max(1.0, length) * stream.first)) for stream in drawn]
-            return cls(streams, *((42, 28) if quick else (672, 168)), quick=quick)
+            return cls(streams, *((42, 28) if quick else (896, 168)), quick=quick)
         return cls([], *((154, 28) if quick else (896, 168)), quick=quick)
 
 

@@ -66,6 +66,16 @@ def kind_of(op: str) -> str:
     return KIND_OF.get(op.split(":")[0], "other")
 
 
+def unfused(op: str) -> str:
+    """Return the operator without the activation that is fused into it.
+
+    >>> unfused("FusedGemm:Relu"), unfused("FusedGemm:Relu:split"), unfused("Gemm")
+    ('Gemm', 'Gemm:split', 'Gemm')
+    """
+    name, *tags = op.split(":")
+    return ":".join([name.removeprefix("Fused"), *tags[1:]]) if name.startswith("Fused") else op
+
+
 def kernel_name(operation: Operation) -> str:
     """Return the operator with what tells one implementation of it from another."""
     op = operation.op

@@ -15,8 +15,9 @@ from hw_cost.correction import Correction, features, part_sums
 from hw_cost.devices import Device
 from hw_cost.graph import OpGraph
 from hw_cost.kernels import Kernel, work_of
+from hw_cost.kinds import unfused
 from hw_cost.onnx_reader import OnnxModel
-from hw_cost.regression import Fit, fit_kernels
+from hw_cost.regression import Fit, Measured, fit_kernels
 from hw_cost.runtimes import Runtime
 from hw_cost.table_format import Row, read_document, write_document
 
@@ -168,10 +169,16 @@ class LatencyTable:
         """Return the fit to the rows of an operator (`of` is ``op``) or ``kind``, made when it is first asked for."""
         if (of, name) not in self._fits:
             rows = [row for row in self.rows if getattr(row.kernel, of) == name]
-            self._fits[of, name] = (
-                _fit([row for row in rows if row.kernel.kind == rows[0].kernel.kind]) if rows else None
-            )
+            own = [row for row in rows if row.kernel.kind == rows[0].kernel.kind]
+            relatives = self._relatives(own[0].kernel) if of == "op" and own else []
+            self._fits[of, name] = _fit(own, relatives) if own else None
         return self._fits[of, name]
+
+    def _relatives(self, kernel: Kernel) -> list[Row]:
+        """Return the rows of operators that compute the same as a kernel's but for what is fused into them."""
+        kind, base = kernel.kind, unfused(kernel.op)
+        others = [row for row in self.rows if row.kernel.kind == kind and row.kernel.op != kernel.op]
+        return [row for row in others if unfused(row.kernel.op) == base]
 
     @cached_property
     def _told(self) -> dict[Kernel, KernelCost]:
@@ -200,6 +207,10 @@ def strangeness(costs: Sequence[KernelCost]) -> float:
     return strange / sum(cost.latency_us for cost in costs)
 
 
-def _fit(rows: list[Row]) -> Fit:
-    latencies = np.array([row.latency_us for row in rows])
-    return fit_kernels(rows[0].kernel.kind, [row.kernel.sizes for row in rows], latencies)
+def _fit(rows: Sequence[Row], relatives: Sequence[Row] = ()) -> Fit:
+    (sizes, latencies), others = _measured(rows), _measured(relatives) if relatives else None
+    return fit_kernels(rows[0].kernel.kind, sizes, latencies, relatives=others)
+
+
+def _measured(rows: Sequence[Row]) -> Measured:
+    return [row.kernel.sizes for row in rows], np.array([row.latency_us for row in rows])

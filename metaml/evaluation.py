@@ -16,7 +16,7 @@ from metaml.data import RawInputs, Split, Task, subsample
 from metaml.halving import RungErrors, Rungs
 from metaml.metrics import Metric, constant_prediction, evaluate_prediction, normalised_error
 from metaml.preprocessing import PREPROCESSORS, Features, Preprocessor, kind_of
-from metaml.training import Model, Pauses, Rows, fit_model
+from metaml.training import Model, Pauses, Rows, agreed_epochs, fit_model
 from metaml.trial import Configuration, Curve
 
 
@@ -36,7 +36,10 @@ class Pipeline:
 
     def predict_features(self, features: Features) -> np.ndarray:
         """Return probabilities ``(n, k)`` or values ``(n,)`` of preprocessed rows."""
-        scores = self.model.scores(features)
+        return self.in_units(self.model.scores(features))
+
+    def in_units(self, scores: np.ndarray) -> np.ndarray:
+        """Return a model's scores as predictions: values are those of the target."""
         return self.center + self.scale * scores if self.model.shape.is_regression else scores
 
 
@@ -74,14 +77,10 @@ class Evaluation:
     """The fitted pipeline of each fold."""
     predictions: tuple[np.ndarray, ...]
     """Of each fold's validation rows: probabilities ``(n, k)`` or values ``(n,)``."""
+    epochs: int | None
+    """Epochs after which the weights are best, by all folds; None for models without epochs."""
     reached: RungErrors = ()
     """Errors at the rungs that the first fold passed."""
-
-    @property
-    def epochs(self) -> int | None:
-        """Epochs after which the weights were taken, in the mean over the folds; None for models without epochs."""
-        epochs = [pipeline.model.epochs for pipeline in self.pipelines if pipeline.model.epochs is not None]
-        return max(1, round(float(np.mean(epochs)))) if epochs else None
 
     @property
     def curve(self) -> Curve:
@@ -135,23 +134,22 @@ class Evaluator:
             TimeoutError, DivergedError: see `metaml.training.fit_model`.
         """
         wall, cpu = time.monotonic(), _cpu_seconds()
-        scores, constants, pipelines, predictions = [], [], [], []
+        pipelines: list[Pipeline] = []
         reached: list[tuple[float, float]] = []
         folds = self.folds(config)
         for i, fold in enumerate(folds):
             share = (seconds - (time.monotonic() - wall)) / (len(folds) - i)
             pauses = self._pauses(fold, rungs, reached) if rungs is not None and i == 0 else None
             pipeline = self._fit(self._thinned(fold, budget, seed), config, seed, share, pauses=pauses)
-            prediction = pipeline.predict_features(fold.valid)
-            score, constant = _scores(fold, prediction)
-            scores.append(score)
-            constants.append(constant)
             pipelines.append(pipeline)
-            predictions.append(prediction)
             if i == 0 and len(folds) > 1:
-                first = normalised_error(self.metric, scores, constants)
+                score, constant = _scores(fold, pipeline.predict_features(fold.valid))
+                first = normalised_error(self.metric, [score], [constant])
                 if first > hopeless:
                     raise PrunedError(first)
+        predictions, epochs = _predictions(folds, pipelines)
+        scored = [_scores(fold, prediction) for fold, prediction in zip(folds, predictions, strict=True)]
+        scores, constants = [score for score, _ in scored], [constant for _, constant in scored]
         names = set.intersection(*(set(score) for score in scores))
         exported = pipelines[0].model.export()
         return Evaluation(
@@ -163,8 +161,9 @@ class Evaluator:
             flops=flops(exported.graph, batch=1),
             model_bytes=4 * _n_trained(exported.graph),
             pipelines=tuple(pipelines),
-            reached=tuple(reached),
             predictions=tuple(predictions),
+            epochs=epochs,
+            reached=tuple(reached),
         )
 
     def _pauses(self, fold: Fold, rungs: Rungs, reached: list[tuple[float, float]]) -> Pauses:
@@ -258,6 +257,21 @@ class Evaluator:
 def _target_scale(task: Task, y: np.ndarray) -> tuple[float, float]:
     """Return what a target is centered and divided by: mean and standard deviation, for a regression."""
     return (float(y.mean()), float(y.std()) or 1.0) if task.type == "regression" else (0.0, 1.0)
+
+
+def _predictions(folds: Sequence[Fold], pipelines: Sequence[Pipeline]) -> tuple[list[np.ndarray], int | None]:
+    """Return what each fold's pipeline says of its validation rows, and after how many epochs a network is best.
+
+    Where the best epoch was looked for, it is that by the other folds. A single fold has none: it is that of its own.
+    """
+    models = [pipeline.model for pipeline in pipelines]
+    if len(folds) > 1 and all(model.by_epoch for model in models):
+        of_folds, epochs = agreed_epochs([[loss for _, loss in model.curve] for model in models])
+        taken = [model.by_epoch[min(at, len(model.by_epoch)) - 1] for model, at in zip(models, of_folds, strict=True)]
+        return [pipeline.in_units(scores) for pipeline, scores in zip(pipelines, taken, strict=True)], epochs
+    predictions = [pipeline.predict_features(fold.valid) for pipeline, fold in zip(pipelines, folds, strict=True)]
+    known = [model.epochs for model in models if model.epochs is not None]
+    return predictions, max(1, round(float(np.mean(known)))) if known else None
 
 
 def _scores(fold: Fold, prediction: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:

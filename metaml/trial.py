@@ -62,7 +62,7 @@ class Trial:
     model_bytes: int | None = None
     """Bytes of the trained parameters."""
     epochs: int | None = None
-    """Epochs after which the weights were taken, in the mean over the folds; None for models without epochs."""
+    """Epochs after which the weights are best, by all folds; None for models without epochs."""
     curve: Curve = ()
     """Learning curve of the first fold: mean log loss, or mean squared error of the standardised target."""
     message: str = ""

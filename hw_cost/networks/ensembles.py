@@ -6,7 +6,7 @@ import numpy as np
 
 from hw_cost.graph import BATCH, OpGraph, Parameter
 from hw_cost.networks.base import add_dense, add_tail, log_uniform
-from hw_cost.networks.tabular import ACTIVATIONS, OUTPUTS, add_features
+from hw_cost.networks.tabular import ACTIVATIONS, OUTPUTS, add_features, n_numbers
 
 MOST_LEAVES = 100_000
 """Of all trees together; more take seconds to write and say nothing new."""
@@ -19,6 +19,7 @@ def extra_trees(graph: OpGraph, random: np.random.Generator) -> None:
     n_trees = log_uniform(random, 8, 500)
     leaves = log_uniform(random, 32, max(64, MOST_LEAVES // n_trees))
     sizes = {"n_trees": n_trees, "n_leaves": n_trees * leaves, "n_votes": outputs, "depth": 4 * leaves.bit_length()}
+    sizes["n_features"] = n_numbers(graph)
     scores = graph.add("TreeEnsembleRegressor", x, output=(BATCH, outputs), **sizes)
     if outputs == 1:
         add_tail(graph, scores, outputs)

@@ -46,6 +46,7 @@ def trees(graph: OpGraph, random: np.random.Generator) -> None:
     outputs = int(random.choice(OUTPUTS))
     n_trees = outputs * max(1, log_uniform(random, 8, 500) // outputs)
     sizes = {"n_trees": n_trees, "n_leaves": n_trees * log_uniform(random, 4, 64), "depth": 12}
+    sizes["n_features"] = n_numbers(graph)
     add_tail(graph, graph.add("TreeEnsembleRegressor", x, output=(BATCH, outputs), **sizes), outputs)
 
 
@@ -78,6 +79,12 @@ def add_features(graph: OpGraph, random: np.random.Generator, *, embed: bool, mo
         part = graph.add("Cast", codes, output=(BATCH, n_columns), dtype="int64", to=1)
     total = n_numeric + n_embedded
     return graph.add("Concat", x, part, output=(BATCH, total), axis=1), total
+
+
+def n_numbers(graph: OpGraph) -> int:
+    """Return how many numbers `add_features` has: the first features of trees, and the only ones that they split."""
+    n: int = graph.network.nodes["numeric"]["shape"][1]
+    return n
 
 
 def _codes(graph: OpGraph, random: np.random.Generator) -> tuple[str, int, int]:

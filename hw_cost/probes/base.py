@@ -24,8 +24,8 @@ MAX_FLOPS, MAX_BYTES = 5e7, 2e7
 """Work of all copies of a probe: more copies than one are made only below it."""
 MOST_ELEMENTS = 300_000
 """Random numbers that the inputs of a probe are made of."""
-CACHED_ELEMENTS = 50_000
-"""Numbers that stay in the second cache."""
+CACHED_ELEMENTS = 300_000
+"""Numbers that stay in a cache."""
 PRIMES = (2, 3, 5, 7, 11, 13)
 INPUT = "x"
 
@@ -71,7 +71,8 @@ class Probe:
     def n_rows(self) -> int:
         """Rows to draw calls from: few where rows are large, because random numbers take time too.
 
-        Trees get as many as fit in a cache, as in networks the features that they read were just computed there.
+        Trees get as many as fit in a cache, as in networks the features that they read were just computed there, but
+        not fewer: of a few hundred rows a processor learns which way they go, and keeps the nodes that they pass.
         """
         elements = max(1, sum(size(shape[1:]) for _, shape in self.inputs))
         if self.kernel.kind == "trees":
@@ -139,7 +140,11 @@ def spread(*ranges: tuple[float, float], seed: int) -> Iterator[list[int]]:
 
 
 def unit_points(dimensions: int, *, seed: int) -> Iterator[np.ndarray]:
-    """Yield points spread evenly over the unit cube: a Halton (1960) sequence, shifted at random."""
+    """Yield points spread evenly over the unit cube: a Halton (1960) sequence, shifted at random.
+
+    Every second point has its first number in the same half. So nothing is made of every second point: what a probe
+    has beside sizes, such as a window, is drawn at random.
+    """
     shift = np.random.default_rng(seed).random(dimensions)
     for k in count(1):
         yield (np.array([_radical_inverse(k, base) for base in PRIMES[:dimensions]]) + shift) % 1

@@ -27,6 +27,9 @@ POOLS = tuple(
 ACTIVATIONS = ("", "Relu", "Relu", "", "HardSwish", "Relu", "", "Sigmoid")
 STEMS = (3, 1, 8, 4, 12, 3, 15, 6, 10)
 """Channels of images that are read as they are."""
+STRIDES = (1, 1, 1, 2)
+GROUPED_SHARE, ADDED_SHARE = 0.33, 0.2
+"""Of convolutions outside blocks, those in groups; of those in blocks, those that add to their output."""
 
 
 @dataclass(frozen=True)
@@ -142,12 +145,12 @@ def pixels(channels: int, size: int, rows: int) -> Probe:
 CONVOLUTIONS = {
     "dense": (100, (3, 5, 3, 7, 3)),
     "pointwise": (100, (1,)),
-    "depthwise": (80, (3, 5, 3, 7)),
+    "depthwise": (100, (3, 5, 3, 7)),
     "stem": (64, (3, 3, 7, 5)),
     "grouped": (16, (3,)),
 }
-"""Kind -> how many a full build measures, and their windows in turn."""
-PLAIN = {"plain": (90, (3, 1, 5, 1)), "plain depthwise": (24, (3, 5))}
+"""Kind -> how many a full build measures, and their windows, the usual ones several times."""
+PLAIN = {"plain": (140, (3, 5, 3, 1)), "plain depthwise": (24, (3, 5))}
 """The same of those that are not in blocks."""
 
 
@@ -210,39 +213,40 @@ def convolutions(
     Args:
         make: shape, rows and working set -> probe.
         kind: a key of `CONVOLUTIONS` or of `PLAIN`.
-        windows: their sides, in turn.
+        windows: their sides, one of which is drawn for each.
         seed: of the sequence.
-        shape_of: kind, side of the output, channels in and out, window and position in the sequence -> shape.
+        shape_of: kind, side of the output, channels in and out, window and a source of chance -> shape.
         fewest: channels that it is given at least.
     """
-    shape_of = shape_of or _shape
-    for k, point in enumerate(unit_points(5, seed=seed)):
+    shape_of, random = shape_of or _shape, np.random.default_rng(seed)
+    for point in unit_points(5, seed=seed):
         size = round(float(LARGEST ** point[0]))
         most = float(np.clip(CHANNELS_TIMES_SIZE / size, 4 * BLOCK, 1100))
         n_in, n_out = (round(float(fewest * (most / fewest) ** share)) for share in point[1:3])
         rows = max(1, round(float(40 ** (1.3 * point[3] - 0.3))))
         working_set = round(float(2e5 * 80 ** point[4]))
-        shape = shape_of(kind, size, n_in, n_out, windows[k % len(windows)], k)
+        shape = shape_of(kind, size, n_in, n_out, int(random.choice(windows)), random)
         fits = shape.window <= shape.size * shape.stride
         if fits and rows * shape.flops <= MOST_FLOPS and rows * shape.bytes <= MOST_BYTES:
             yield make(shape, rows, working_set)
 
 
-def _shape(kind: str, size: int, n_in: int, n_out: int, window: int, k: int) -> Convolution:
-    stride, activation = 2 if k % 4 == 3 else 1, ACTIVATIONS[k // 2 % len(ACTIVATIONS)]
+def _shape(kind: str, size: int, n_in: int, n_out: int, window: int, random: np.random.Generator) -> Convolution:
+    stride, activation = int(random.choice(STRIDES)), str(random.choice(ACTIVATIONS))
     n_in, n_out = (n_in, n_out) if kind.startswith("plain") else (_blocks(n_in), _blocks(n_out))
     if kind.endswith("depthwise"):
         return Convolution(size, n_in, n_in, window, stride, n_in, activation)
     if kind == "stem":
-        return Convolution(size, STEMS[k % len(STEMS)], n_out, window, stride, 1, activation)
+        return Convolution(size, int(random.choice(STEMS)), n_out, window, stride, 1, activation)
     if kind == "grouped":
-        groups = 2 ** (1 + k % 4)
+        groups = int(random.choice((2, 4, 8, 16)))
         return Convolution(size, groups * _blocks(n_in // groups), groups * _blocks(n_out // groups), 3, stride, groups)
-    if kind == "plain" and k % 3 == 0:
-        groups = (2, 4, 8)[k // 3 % 3]
+    if kind == "plain" and random.random() < GROUPED_SHARE:
+        groups = int(random.choice((2, 4, 8)))
         n_in, n_out = groups * max(1, n_in // groups), groups * max(1, n_out // groups)
         return Convolution(size, n_in, n_out, window, stride, groups, activation and "Relu")
-    return Convolution(size, n_in, n_out, window, stride, 1, activation, added=kind != "plain" and k % 5 == 0)
+    is_added = kind != "plain" and random.random() < ADDED_SHARE
+    return Convolution(size, n_in, n_out, window, stride, 1, activation, added=is_added)
 
 
 def _blocks(channels: int) -> int:

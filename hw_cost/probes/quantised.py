@@ -17,6 +17,7 @@ from hw_cost.probes.base import MAX_COPIES, Add, Probe, Stream, probe
 from hw_cost.probes.images import (
     CONVOLUTIONS,
     STEMS,
+    STRIDES,
     Convolution,
     convolutions,
     images,
@@ -99,16 +100,18 @@ def convolution(shape: Convolution, rows: int, working_set: int) -> Probe:
     return _probe(add, (BATCH, size, size, shape.n_in), rows)
 
 
-def convolution_shape(kind: str, size: int, n_in: int, n_out: int, side: int, k: int) -> Convolution:
+def convolution_shape(
+    kind: str, size: int, n_in: int, n_out: int, side: int, random: np.random.Generator
+) -> Convolution:
     """Return the shape of a convolution; two of three have channels in eights, as most networks do."""
-    step, stride = 8 if k % 3 else 1, 2 if k % 4 == 3 else 1
-    groups = (2, 4, 8, 16)[k % 4] if kind == "grouped" else 1
+    step, stride = int(random.choice((8, 8, 1))), int(random.choice(STRIDES))
+    groups = int(random.choice((2, 4, 8, 16))) if kind == "grouped" else 1
     step = max(step, groups)
     n_in, n_out = (step * max(1, round(n / step)) for n in (n_in, n_out))
     if kind == "depthwise":
         return Convolution(size, n_in, n_in, side, stride, n_in)
     if kind == "stem":
-        n_in = STEMS[k % len(STEMS)]
+        n_in = int(random.choice(STEMS))
     elif kind != "grouped":
         n_in = max(FEWEST_BLOCKED, n_in)
     return Convolution(size, n_in, n_out, side, stride, groups)

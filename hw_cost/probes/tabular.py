@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from hw_cost.graph import BATCH, OpGraph, Parameter
 from hw_cost.networks.ensembles import MOST_LEAVES
 from hw_cost.probes.base import MAX_COPIES, Probe, Stream, call_probe, probe, spread
 
 FEATURES = (3, 300)
 """Features of which trees choose."""
+LARGER_SHARE = 0.25
+"""Of probes that are followed by one of the same operation on more rows that are wider."""
 LARGEST_WEIGHTS = 80_000_000
 """Bytes of the largest matrix: beyond the last cache of most processors."""
 
@@ -183,8 +187,8 @@ def shared_tabular_streams(seed: int) -> list[Stream]:
         Stream("call", len(call), partial(iter, call)),
         Stream("trees for a row", 60, partial(_trees, (0.9, 1.1), seed + 3)),
         Stream("trees for rows", 70, partial(_trees, (2, 100), seed + 5)),
-        Stream("boosted trees", 8, partial(_boosted, seed + 6)),
-        Stream("deep trees", 40, partial(_deep_trees, seed + 8)),
+        Stream("boosted trees", 12, partial(_boosted, seed + 6)),
+        Stream("deep trees", 100, partial(_deep_trees, seed + 8)),
         Stream("nearest rows", 30, partial(_nearest, seed + 9)),
         Stream("joints", len(joined), partial(iter, joined)),
         *(Stream(name, 10, partial(_lookups, make, seed + 4)) for name, make in LOOKUPS.items()),
@@ -216,9 +220,9 @@ def dense_rows(make: Dense, seed: int) -> Iterator[Probe]:
 
 def dense_large(make: Dense, seed: int) -> Iterator[Probe]:
     """Yield layers behind a whole image: one matrix of many megabytes."""
-    for k, (n_in, n_out, rows) in enumerate(spread((3000, 40_000), (64, 1024), (2, 40), seed=seed)):
+    for n_in, n_out, rows in spread((3000, 40_000), (64, 1024), (0.05, 40), seed=seed):
         if 4 * n_in * n_out <= LARGEST_WEIGHTS:
-            yield make(n_in, n_out, 1 if k % 2 else rows, 4 * n_in * n_out)
+            yield make(n_in, n_out, max(1, rows), 4 * n_in * n_out)
 
 
 def dense_stored(make: Dense, seed: int) -> Iterator[Probe]:
@@ -228,12 +232,13 @@ def dense_stored(make: Dense, seed: int) -> Iterator[Probe]:
 
 
 def small(make: Callable[[int, int], Probe], seed: int) -> Iterator[Probe]:
-    """Yield an operation on one wide row and on many of them, then on one row and on several in turn."""
+    """Yield an operation on one wide row and on many of them, then on one row half of the time, else on several."""
+    random = np.random.default_rng(seed)
     yield make(4096, 1)
     yield make(4096, 256)
-    for k, (width, rows) in enumerate(spread((4, 1024), (0.6, 256), seed=seed)):
-        yield make(width, max(1, rows if k % 2 else 1))
-        if k % 4 == 3:
+    for width, rows in spread((4, 1024), (0.004, 256), seed=seed):
+        yield make(width, max(1, rows))
+        if random.random() < LARGER_SHARE:
             yield make(4 * width, 4 * rows + 1)
 
 

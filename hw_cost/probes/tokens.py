@@ -155,10 +155,11 @@ def dense_tokens(make: Callable[[int, int, int, int, int], Probe], seed: int) ->
 
 
 def products(make: Callable[..., Probe], seed: int) -> Iterator[Probe]:
-    """Yield products of activations, of scores and of values in turn."""
-    for k, (heads, tokens, width, rows) in enumerate(spread((1, 12), (4, 256), (4, 96), (0.2, 40), seed=seed)):
+    """Yield products of activations, of scores or of values."""
+    random = np.random.default_rng(seed)
+    for heads, tokens, width, rows in spread((1, 12), (4, 256), (2, 96), (0.2, 40), seed=seed):
         if heads * rows * tokens**2 * width <= MOST_FLOPS and heads * rows * tokens**2 <= MOST_BYTES / 4:
-            yield make(heads, tokens, width, max(1, rows), scores=k % 2 == 0)
+            yield make(heads, tokens, width, max(1, rows), scores=bool(random.random() < 0.5))
 
 
 def stacks(make: Callable[[int, int, int, int], Probe], seed: int) -> Iterator[Probe]:
@@ -169,9 +170,11 @@ def stacks(make: Callable[[int, int, int, int], Probe], seed: int) -> Iterator[P
 
 
 def _transpositions(seed: int) -> Iterator[Probe]:
-    for k, (heads, tokens, width, rows) in enumerate(spread((1, 12), (2, 256), (4, 96), (0.2, 40), seed=seed)):
+    random = np.random.default_rng(seed)
+    for heads, tokens, width, rows in spread((1, 12), (2, 256), (2, 96), (0.2, 40), seed=seed):
         if 4 * heads * tokens * width * rows <= MOST_BYTES:
-            yield transpose((tokens, heads, width), PERMUTATIONS[k % len(PERMUTATIONS)], max(1, rows))
+            permutation = PERMUTATIONS[int(random.integers(len(PERMUTATIONS)))]
+            yield transpose((tokens, heads, width), permutation, max(1, rows))
 
 
 def _tokens(make: Callable[[int, int, int], Probe], seed: int) -> Iterator[Probe]:

@@ -81,6 +81,8 @@ class Training:
         self._is_cut = False
         self.curve: list[tuple[int, float]] = []
         """(epochs so far, validation loss)."""
+        self.predictions: list[Tensor] = []
+        """Of the validation rows after each epoch, where the best one is looked for."""
 
     def _set_up(self) -> None:
         config = self.config
@@ -149,6 +151,7 @@ class Training:
             tensors["average"] = self._average.vector
         if self._best is not None:
             tensors |= prefixed("best", self._best.weights)
+            tensors |= prefixed("prediction", {str(i): one for i, one in enumerate(self.predictions)})
             values |= {"best_epoch": self._best.epoch, "best_loss": self._best.loss}
         return Checkpoint(tensors, values)
 
@@ -171,6 +174,8 @@ class Training:
         if self._best is not None:
             self._best.epoch, self._best.loss = values["best_epoch"], values["best_loss"]
             self._best.weights = part(tensors, "best")
+            predictions = part(tensors, "prediction")
+            self.predictions = [predictions[str(i)] for i in range(len(predictions))]
 
     def _run_epoch(self, watch: Foresight, last_step: int) -> None:
         order = torch.randperm(len(self._train.target)).to(self._device)
@@ -203,22 +208,14 @@ class Training:
         every = 1 if self._best is not None else math.ceil(self.n_epochs / CURVE_POINTS)
         if self._validation is None or (self.epoch % every and self.epoch != self.n_epochs):
             return
-        self.curve.append((self.epoch, self.validation_loss()))
-        if self._best is not None:
-            self._best.see(*self.curve[-1], self._evaluated())
-
-    def validation_loss(self) -> float:
-        """Return the mean log loss or the mean squared error on the validation rows.
-
-        Raises:
-            ValueError: there are none.
-        """
-        if self._validation is None:
-            raise ValueError("a validation loss needs validation rows, however: there are none")
-        is_regression, target = self.shape.is_regression, self._validation.target
+        module, is_regression = self._evaluated(), self.shape.is_regression
         n_rows = self.family.predict_rows
-        prediction = predict(self._evaluated(), self._validation.inputs, is_regression=is_regression, n_rows=n_rows)
-        return validation_loss(prediction, target, is_regression=is_regression)
+        prediction = predict(module, self._validation.inputs, is_regression=is_regression, n_rows=n_rows)
+        loss = validation_loss(prediction, self._validation.target, is_regression=is_regression)
+        self.curve.append((self.epoch, loss))
+        if self._best is not None:
+            self._best.see(self.epoch, loss, module)
+            self.predictions.append(prediction)
 
     def _evaluated(self) -> nn.Module:
         """Return the network that would be used now: with averaged weights, if there are."""

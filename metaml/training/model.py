@@ -50,6 +50,8 @@ class Model(ABC):
     """Validation loss after some of the epochs; empty without validation rows, and for models without epochs."""
     epochs: int | None = None
     """After how many epochs the weights were taken; None for models without epochs."""
+    by_epoch: tuple[np.ndarray, ...] = ()
+    """Scores of the validation rows after each epoch, of a network whose best epoch was looked for."""
 
     def __init__(self, config: Configuration, shape: NetworkShape) -> None:
         self.config, self.shape = config, shape

@@ -71,4 +71,5 @@ def finished(training: Training) -> Model:
     module, epochs = training.result()
     model = NetworkModel(training.config, training.shape, training.family, module)
     model.curve, model.epochs = tuple(training.curve), epochs
+    model.by_epoch = tuple(prediction.cpu().numpy() for prediction in training.predictions)
     return model

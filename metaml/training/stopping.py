@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 from torch import Tensor, nn
 
 PATIENCE, MIN_PATIENCE = 0.25, 8
@@ -32,3 +34,18 @@ class BestEpoch:
     def is_past(self, epoch: int) -> bool:
         """Whether the best epoch lies so far back that a better one is not expected."""
         return epoch - self.epoch >= self._patience
+
+
+def agreed_epochs(losses: Sequence[Sequence[float]]) -> tuple[np.ndarray, int]:
+    """Return the best epoch of each of several folds by the others' losses, and that by all of them; the first is 1.
+
+    The rows that an error is of must not choose the epoch that it is taken at: of some hundred epochs one looks good by
+    chance. A fold that stopped early is taken to stay as it was.
+
+    Args:
+        losses: validation loss after each epoch, of each fold.
+    """
+    longest = max(map(len, losses))
+    table = np.array([[*own, *[own[-1]] * (longest - len(own))] for own in losses])
+    others = table.sum(axis=0) - table
+    return 1 + others.argmin(axis=1), 1 + int(table.sum(axis=0).argmin())

@@ -75,3 +75,28 @@ def test_one_kernel_is_enough_for_a_wide_estimate():
     fit = fit_kernels("rowwise", [{"rows": 1, "width": 64}], np.array([0.5]))
     assert fit.predict({"rows": 1, "width": 64}) == pytest.approx(0.5, rel=1e-3)
     assert fit.spread > 0.5
+
+
+def test_a_quantity_that_one_kernel_has_is_told_by_its_relatives():
+    """Weights beyond a cache, measured once and with an error: that must not become the price of all such weights."""
+    random = np.random.default_rng(3)
+
+    def kernel(rows: int, working_set: int) -> dict[str, int]:
+        n_in, n_out = (int(n) for n in np.exp(random.uniform(3, 6, 2)))
+        return {"rows": rows, "n_in": n_in, "n_out": n_out, "working_set": working_set}
+
+    def cost(s: dict[str, int]) -> float:
+        weights = s["n_in"] * 16 * -(-s["n_out"] // 16)
+        return 1 + weights * (2e-5 * s["rows"] + 2e-4 * (s["working_set"] > 2**24))
+
+    own = [kernel(int(rows), 2**20) for rows in random.integers(2, 40, 40)] + [kernel(11, 2**25)]
+    others = [kernel(int(rows), 2**at) for rows in random.integers(2, 40, 60) for at in (20, 25)]
+    latencies = np.array([cost(s) for s in own])
+    latencies[-1] *= 1.5
+    asked = {"rows": 32, "n_in": 300, "n_out": 1000, "working_set": 2**25}
+    alone = fit_kernels("dense", own, latencies).predict(asked)
+    helped = fit_kernels("dense", own, latencies, relatives=(others, np.array([cost(s) for s in others]))).predict(
+        asked
+    )
+    assert alone > 1.2 * cost(asked)
+    assert helped == pytest.approx(cost(asked), rel=0.1)

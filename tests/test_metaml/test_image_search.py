@@ -50,7 +50,7 @@ def test_what_failed_for_want_of_time_is_followed_by_one_with_all_the_time(devic
     """On few images a quarter of the time, shared by the folds, may suffice for no network at all."""
     monkeypatch.setattr(session, "TRIAL_SHARE", 1e-4)
     monkeypatch.setattr(refits, "MOST_LENGTHENED", 1.0)  # the last training is not what is looked at
-    task = make_image_task(*striped_images(48, side=16, channels=3))
+    task = make_image_task(*striped_images(36, side=8, channels=1))
     result = metaml.search(
         task, device=device_table, store=False, out=tmp_path / "run", time_limit=60, trials=2, workers=1
     )

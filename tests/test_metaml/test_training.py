@@ -15,11 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from metaml.data import make_splits, make_task
+from metaml.evaluation import Evaluator
+from metaml.metrics import metric_for
 from metaml.models import FAMILIES, TabularShape, TorchFamily
 from metaml.models.torch_family import Batch
 from metaml.preprocessing import TableFeatures
 from metaml.space import SPACES
-from metaml.training import DivergedError, Pauses, Rows, fit_model
+from metaml.training import DivergedError, Pauses, Rows, agreed_epochs, fit_model
 from metaml.training.averaging import ExponentialAverage
 from metaml.training.checkpoint import Checkpoint
 from metaml.training.deadline import Foresight, TooLongError
@@ -133,6 +136,25 @@ class TestEarlyStopping:
             best.see(epoch, loss, module)
         assert best.epoch == 2
         assert [best.is_past(epoch) for epoch in (11, 12)] == [False, True]
+
+    def test_each_fold_is_judged_at_the_epoch_that_the_others_agree_on(self):
+        losses = [[3.0, 1.0, 2.0, 5.0], [2.0, 3.0, 1.0], [4.0, 2.0, 1.0, 3.0]]
+        of_folds, of_all = agreed_epochs(losses)  # the second fold stays at 1.0 after it stopped
+        assert of_folds.tolist() == [3, 2, 3] and of_all == 3
+
+    def test_noise_has_no_best_epoch(self):
+        """Nothing can be learned here: an error below a constant's would be of the rows that chose the epoch."""
+        random, honest, optimistic = np.random.default_rng(0), [], []
+        config = configuration(epochs=30, early_stopping="best_epoch", learning_rate=0.01)
+        for seed in range(5):
+            task = make_task(random.normal(size=(100, 3)), random.permutation(np.arange(100) % 2).astype(str))
+            splits, metric = make_splits(task.y, task.type, seed=seed), metric_for(task.type)
+            found = Evaluator(task, splits, metric).evaluate(config, seconds=60)
+            own = [min(loss for _, loss in pipeline.model.curve) for pipeline in found.pipelines]
+            optimistic.append(np.mean(own))
+            honest.append(found.metrics["log_loss"])
+            assert 1 <= found.epochs <= 30
+        assert np.mean(optimistic) < math.log(2) < np.mean(honest)
 
 
 class TestDeadlineAndDivergence:
