@@ -318,6 +318,7 @@ class _Run:
 
     def _finisher(self, context: Context) -> Finisher:
         request = self._request
+        is_plain = request.compress == "none"  # what is made smaller is trained anew, as in its trial
         membership = Membership(
             self._judge(context),
             self._folder,
@@ -325,8 +326,8 @@ class _Run:
             request.max_latency_ms,
             request.max_members,
             request.workers,
+            bags=is_plain,
         )
-        is_plain = request.compress == "none"  # what is made smaller is trained anew, as in its trial
         refitter = Refitter(
             self._pool,
             self._folder,

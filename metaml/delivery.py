@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +39,8 @@ class Member:
     weight: float = 1.0
     is_refit: bool = True
     """Whether it was trained on all rows; if not, on the training rows of the first fold."""
+    n_models: int = 1
+    """How many models it is the mean of: above 1 if it is bagged."""
 
 
 @dataclass(frozen=True)
@@ -141,20 +144,35 @@ class Finisher:
         if ensemble is None:
             return None
         best_first = [trial for trial in ranked if trial.number in ensemble.weights]
-        parts = self._refitter.get(best_first, seconds_left() - kept_back)
+        bagged = self._membership.bagged(
+            sorted(best_first, key=lambda trial: -ensemble.weights[trial.number]), seconds_left() - kept_back
+        )
+        model: Delivered | None = None
+        for tried in dict.fromkeys((bagged, frozenset[int]())):
+            model = self._make_ensemble(ensemble, ranked, best_first, tried, seconds_left() - kept_back)
+            if model is None:
+                return None
+            if model.keeps(self._limit_ms, HEADROOM):
+                return self._place(model)
+        assert model is not None
+        self._own_notes.append(
+            f"the ensemble of {len(model.members)} was passed over: it takes {model.latency.judged_ms:.4f} ms, "
+            f"the limit is {self._limit_ms:g} ms"
+        )
+        return None
+
+    def _make_ensemble(
+        self, ensemble: Ensemble, ranked: Sequence[Trial], members: Sequence[Trial], bagged: Set[int], seconds: float
+    ) -> Delivered | None:
+        """Train members, some of them bagged, and return what could be made of them."""
+        assert self._membership is not None
+        parts = self._refitter.get(members, seconds, bagged)
         here = {part.trial.number for part in parts}
         left = ensemble if len(here) == len(ensemble.weights) else self._membership.without(ensemble, ranked, here)
         if left is None:
             self._own_notes.append("a single model is delivered: too few members of an ensemble could be trained")
             return None
-        model = self._merged(left, parts)
-        if model is None or model.keeps(self._limit_ms, HEADROOM):
-            return self._place(model) if model else None
-        self._own_notes.append(
-            f"the ensemble of {len(left.weights)} was passed over: it takes {model.latency.judged_ms:.4f} ms, "
-            f"the limit is {self._limit_ms:g} ms"
-        )
-        return None
+        return self._merged(left, parts)
 
     def _merged(self, ensemble: Ensemble, parts: Sequence[Part]) -> Delivered | None:
         """Write and measure the file of an ensemble; whatever fails here costs the ensemble, not the answer."""
@@ -173,14 +191,13 @@ class Finisher:
         except Exception as error:
             self._own_notes.append(f"a single model is delivered: the ensemble became no file ({error})")
             return None
-        return Delivered(
-            tuple(Member(of[number].trial, weight, of[number].is_refit) for number, weight in ensemble.weights.items()),
-            path,
-            latency,
-            ensemble.error,
-            ensemble.metrics,
-            ensemble.latency_ms,
+        bagged = {part.trial.number for part in members if part.n_models > 1}
+        trials = [part.trial for part in members]
+        predicted_ms = self._membership.predicted(trials, bagged)[0] if bagged else ensemble.latency_ms
+        made = tuple(
+            Member(part.trial, ensemble.weights[part.trial.number], part.is_refit, part.n_models) for part in members
         )
+        return Delivered(made, path, latency, ensemble.error, ensemble.metrics, predicted_ms)
 
     def _deliver_single(self, trials: Sequence[Trial], seconds_left: Clock) -> Delivered | None:
         """Return the first finalist that keeps the limit by measurement; the fastest one if none does.
@@ -214,12 +231,25 @@ class Finisher:
         return None if chosen is None else self._place(chosen)
 
     def _finish(self, trial: Trial, seconds: float) -> Delivered | None:
-        parts = self._refitter.get([trial], seconds)
+        """Return a trial as a model: bagged where that may be, and not where it then exceeds the limit."""
+        ends = time.monotonic() + seconds
+        bagged = self._membership.bagged([trial], seconds) if self._membership is not None else frozenset[int]()
+        model = self._make(trial, seconds, bagged)
+        if bagged and (model is None or not model.is_refit or not model.keeps(self._limit_ms, HEADROOM)):
+            model = self._make(trial, ends - time.monotonic(), frozenset()) or model
+        return model
+
+    def _make(self, trial: Trial, seconds: float, bagged: Set[int]) -> Delivered | None:
+        parts = self._refitter.get([trial], seconds, bagged)
         if not parts:
             return None
-        latency = self._bench.measure(parts[0].path, MEASURE_SECONDS)
-        member = Member(trial, is_refit=parts[0].is_refit)
-        return Delivered((member,), parts[0].path, latency, trial.error, trial.metrics, trial.latency_ms)
+        (part,) = parts
+        latency = self._bench.measure(part.path, MEASURE_SECONDS)
+        member = Member(trial, is_refit=part.is_refit, n_models=part.n_models)
+        predicted_ms = trial.latency_ms
+        if part.n_models > 1 and self._membership is not None:
+            predicted_ms = self._membership.predicted([trial], bagged)[0]
+        return Delivered((member,), part.path, latency, trial.error, trial.metrics, predicted_ms)
 
     def _place(self, model: Delivered) -> Delivered:
         if model.latency.is_bound:
@@ -228,6 +258,14 @@ class Finisher:
             self._own_notes.append(
                 f"the latency is foretold for {self._bench.device.name}, which is not this machine: please measure the "
                 "model there (metaml latency validate)"
+            )
+        bagged = [member for member in model.members if member.n_models > 1]
+        if bagged:
+            who = "trial" if len(bagged) == 1 else "each of trials"
+            numbers, n = ", ".join(str(member.trial.number) for member in bagged), bagged[0].n_models
+            self._own_notes.append(
+                f"{who} {numbers} is the mean of {n} models, each trained without another {1 / n:.0%} of the rows; "
+                "the validation metrics are those of one such model"
             )
         self._bench.place(model.path)
         return model

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from metaml.ensembles import MAX_CANDIDATES, Choice, Judge, average, choose
 from metaml.predictions import FoldPredictions, read_predictions
-from metaml.refits import refit_seconds
+from metaml.refits import pays_bagged, refit_seconds
 from metaml.run_folder import RunFolder
 from metaml.trial import Configuration, Trial
 
@@ -47,6 +47,8 @@ class Membership:
     max_members: int
     workers: int
     """Members that are trained side by side."""
+    bags: bool = True
+    """Whether members may be bagged."""
 
     def choose(self, trials: Sequence[Trial], seconds: float) -> Ensemble | None:
         """Return the ensemble to deliver, or None where a single model is as good.
@@ -70,6 +72,26 @@ class Membership:
         if choice is None or not self._is_better(choice, trials[0]):
             return None
         return self._describe(choice.weights, predictions, by_number)
+
+    def bagged(self, trials: Sequence[Trial], seconds: float) -> frozenset[int]:
+        """Return the numbers of the members to train on the rows of each fold, where those are delivered together.
+
+        The first ones first, as far as the latency limit and the time allow. On the few rows of a cross-validated task
+        that helps most: docs/ensembles.md.
+        """
+        chosen, n_folds = frozenset[int](), len(self.judge.truths)
+        for trial in trials if self.bags and n_folds > 1 else ():
+            tried = chosen | {trial.number}
+            times = [refit_seconds(other, n_folds, bagged=other.number in tried) for other in trials]
+            in_time = max(max(times), sum(times) / self.workers) <= seconds
+            if in_time and pays_bagged(trial) and self._keeps(self.predicted(trials, tried)[1]):
+                chosen = tried
+        return chosen
+
+    def predicted(self, trials: Sequence[Trial], bagged: Set[int]) -> tuple[float, float]:
+        """Return the predicted latency of trials as one network, some of them bagged, and its upper bound, ms."""
+        copies = {trial.number: len(self.judge.truths) if trial.number in bagged else 1 for trial in trials}
+        return self.latency([trial.configuration for trial in trials for _ in range(copies[trial.number])])
 
     def without(self, ensemble: Ensemble, trials: Sequence[Trial], kept: set[int]) -> Ensemble | None:
         """Return what is left of an ensemble; None where that is no better than the best trial."""
@@ -105,8 +127,10 @@ class Membership:
         """Whether the upper bound of the predicted latency keeps the limit; single trials have been checked before."""
         if len(numbers) == 1:
             return True
-        high = self.latency([trials[number].configuration for number in sorted(numbers)])[1]
-        return math.isfinite(high) and (self.limit_ms is None or high <= self.limit_ms)
+        return self._keeps(self.latency([trials[number].configuration for number in sorted(numbers)])[1])
+
+    def _keeps(self, high_ms: float) -> bool:
+        return math.isfinite(high_ms) and (self.limit_ms is None or high_ms <= self.limit_ms)
 
     def _is_better(self, choice: Choice, best: Trial) -> bool:
         return len(choice.weights) > 1 and choice.confirmed_gain > MIN_GAIN and choice.error < (best.error or 0.0)

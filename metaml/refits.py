@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,14 +32,24 @@ MOST_LENGTHENED = 4.0
 290 epochs gave the same accuracy, and 290 the worse probabilities."""
 
 
-def refit_seconds(trial: Trial, n_folds: int) -> float:
-    """Foresee how long a trial's configuration trains on all rows, from how long the trial took."""
-    return REFIT_FACTOR * trial.seconds / n_folds / trial.budget + EXPORT_SECONDS
+_Kind = tuple[int, bool]
+"""Number of a trial, and whether it is bagged."""
+
+
+def refit_seconds(trial: Trial, n_folds: int, *, bagged: bool = False) -> float:
+    """Foresee how long a trial's configuration trains on all rows, from how long the trial took; so long if bagged."""
+    once = trial.seconds / trial.budget
+    return once + n_folds * EXPORT_SECONDS if bagged else REFIT_FACTOR * once / n_folds + EXPORT_SECONDS
 
 
 def pays_longer(trial: Trial) -> bool:
     """Whether a trial's configuration is better trained for longer than in its trial."""
     return _lengthened(trial, 2.0) is not None
+
+
+def pays_bagged(trial: Trial) -> bool:
+    """Whether the mean of several fits of a trial's configuration, each on other rows, is better than one on all."""
+    return FAMILIES[trial.configuration["family"]].gains_by_bagging and not pays_longer(trial)
 
 
 def _lengthened(trial: Trial, share: float) -> Configuration | None:
@@ -54,6 +64,8 @@ class Part:
     path: Path
     is_refit: bool
     """Whether it was trained on all rows; if not, on the training rows of the first fold."""
+    n_models: int = 1
+    """How many it is the mean of: above 1 if it is bagged."""
 
     def predictions(self, inputs: RawInputs, n_outputs: int) -> np.ndarray:
         """Return what the model says of the first rows: the trained one itself where it left that behind.
@@ -87,11 +99,11 @@ class Refitter:
     ) -> None:
         self._pool, self._folder, self._seed = pool, folder, seed
         self._n_folds, self._longest = n_folds, longest
-        self._done: dict[int, Path | None] = {}
+        self._done: dict[_Kind, Path | None] = {}
         self.notes: list[str] = []
         """Which trials could not be trained again, and why; which were trained for longer."""
 
-    def get(self, trials: Sequence[Trial], seconds: float) -> list[Part]:
+    def get(self, trials: Sequence[Trial], seconds: float, bagged: Set[int] = frozenset()) -> list[Part]:
         """Return the models of trials, those trained on all rows where that works in time.
 
         Where it does not, the first fold's model stands in; a trial that left none is missing.
@@ -99,18 +111,22 @@ class Refitter:
         Args:
             trials: in the order in which they are trained.
             seconds: time allowed for all of them together.
+            bagged: numbers of those that are trained on each fold's rows instead; see `Evaluator.refit_bagged`.
         """
-        self._train([trial for trial in trials if trial.number not in self._done], time.monotonic() + seconds)
+        kinds = {trial.number: (trial.number, trial.number in bagged) for trial in trials}
+        new = [trial for trial in trials if kinds[trial.number] not in self._done]
+        self._train(new, time.monotonic() + seconds, bagged)
         parts = []
         for trial in trials:
-            path = self._done.get(trial.number)
+            path = self._done.get(kinds[trial.number])
+            n_models = self._n_folds if path is not None and trial.number in bagged else 1
             is_refit = path is not None
             path = path or self._folder.candidate(trial.number)
             if path.exists():
-                parts.append(Part(trial, path, is_refit))
+                parts.append(Part(trial, path, is_refit, n_models))
         return parts
 
-    def _train(self, trials: list[Trial], deadline: float) -> None:
+    def _train(self, trials: list[Trial], deadline: float, bagged: Set[int]) -> None:
         if not trials:
             return
         waiting = list(trials)
@@ -124,10 +140,11 @@ class Refitter:
                 while waiting and self._pool.n_idle and deadline > time.monotonic():
                     trial = waiting.pop(0)
                     running[trial.number] = trial
-                    self._start(trial, deadline - time.monotonic(), each, threads)
+                    is_bagged = trial.number in bagged
+                    self._start(trial, deadline - time.monotonic(), each, threads, is_bagged=is_bagged)
                 outcomes = self._pool.wait(max(0.0, deadline - time.monotonic())) if running else []
                 for outcome in outcomes:
-                    self._keep(outcome, running.pop(outcome.number))
+                    self._keep(outcome, running.pop(outcome.number), is_bagged=outcome.number in bagged)
                 if not outcomes and deadline <= time.monotonic():
                     break
             why = "out of time"
@@ -135,16 +152,16 @@ class Refitter:
             if running:
                 self._pool.cancel()
             for number in [*running, *(trial.number for trial in waiting)]:
-                self._fail(number, why)
+                self._fail((number, number in bagged), why)
 
-    def _start(self, trial: Trial, seconds: float, longer: float, threads: int) -> None:
+    def _start(self, trial: Trial, seconds: float, longer: float, threads: int, *, is_bagged: bool) -> None:
         """Start a refit: a longer one than the trial where there are so many seconds for it and it pays.
 
         Two threads train a small convolutional network about 1.5 times as fast as one: the root of their number.
         """
-        path = self._path(trial.number)
+        path = self._path((trial.number, is_bagged))
         share = math.sqrt(threads) * longer / refit_seconds(trial, self._n_folds)
-        lengthened = _lengthened(trial, share)
+        lengthened = None if is_bagged else _lengthened(trial, share)
         job = Job(
             trial.number,
             "refit",
@@ -155,24 +172,27 @@ class Refitter:
             predictions_to=path.with_suffix(".npz"),
             epochs=None if lengthened else trial.epochs,
             threads=threads if lengthened else 1,
+            is_bagged=is_bagged,
         )
         self._pool.submit(job)
 
-    def _path(self, number: int) -> Path:
-        return self._folder.candidates / f"{number:05d}-refit.onnx"
+    def _path(self, kind: _Kind) -> Path:
+        number, is_bagged = kind
+        return self._folder.candidates / f"{number:05d}-{'bag' if is_bagged else 'refit'}.onnx"
 
-    def _keep(self, outcome: Outcome, trial: Trial) -> None:
+    def _keep(self, outcome: Outcome, trial: Trial, *, is_bagged: bool) -> None:
+        kind = (outcome.number, is_bagged)
         if outcome.status != "ok":
             reason = outcome.message.strip()
-            self._fail(outcome.number, reason.splitlines()[-1] if reason else outcome.status)
+            self._fail(kind, reason.splitlines()[-1] if reason else outcome.status)
             return
-        self._done[outcome.number] = self._path(outcome.number)
+        self._done[kind] = self._path(kind)
         if trial.epochs and outcome.epochs and outcome.epochs > trial.epochs:
             self.notes.append(
                 f"trial {trial.number} was trained for {outcome.epochs} epochs on all rows; "
                 f"its validation metrics are those of {trial.epochs} epochs"
             )
 
-    def _fail(self, number: int, why: str) -> None:
-        self._done[number] = None
-        self.notes.append(f"trial {number} could not be trained again on all rows ({why})")
+    def _fail(self, kind: _Kind, why: str) -> None:
+        self._done[kind] = None
+        self.notes.append(f"trial {kind[0]} could not be trained again on all rows ({why})")

@@ -15,7 +15,7 @@ from metaml.halving import Halving, Rungs
 from metaml.latency import MEASURE_SECONDS
 from metaml.logbook import Logbook
 from metaml.proposals import Proposal, Proposer
-from metaml.refits import MOST_LENGTHENED, pays_longer, refit_seconds
+from metaml.refits import MOST_LENGTHENED, pays_bagged, pays_longer, refit_seconds
 from metaml.request import SearchRequest
 from metaml.runners import Job, Outcome, WorkerPool
 from metaml.trial import Trial
@@ -248,7 +248,9 @@ class Session:
         if best is None:
             return max(self._deadline - CLOSING_SECONDS, (self._began or time.monotonic()) + LEAST_SECONDS)
         n_folds = len(self._context.splits)
-        refits = [refit_seconds(trial, n_folds) for trial in finalists(self._log.trials)[: self._request.max_members]]
+        bagged = n_folds > 1 and self._request.max_members > 1 and self._request.compress == "none"
+        members = finalists(self._log.trials)[: self._request.max_members]
+        refits = [refit_seconds(trial, n_folds, bagged=bagged and pays_bagged(trial)) for trial in members]
         compressing = (COMPRESSING_FACTOR * best.seconds + COMPRESSING_SECONDS) * (self._request.compress != "none")
         refitting = max(*refits, sum(refits) / self._request.workers)
         together = min(compressing + refitting, 0.25 * self._request.time_limit)

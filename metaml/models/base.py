@@ -90,6 +90,8 @@ class Family(ABC):
     """What it can learn."""
     scores: ClassVar[Literal["logits", "probabilities"]] = "logits"
     """What its scores of classes are: to be made probabilities by a softmax, or probabilities already."""
+    gains_by_bagging: ClassVar[bool] = True
+    """Whether fits on other parts of the rows differ so much that their mean is better than each."""
 
     @abstractmethod
     def space(self) -> ConfigurationSpace:

@@ -24,6 +24,7 @@ class ExtraTrees(EstimatorFamily):
     """The mean of trees that split at random; categories enter as their codes, which are ordered by frequency."""
 
     name = "extra_trees"
+    gains_by_bagging = False
     scores = "probabilities"
 
     def space(self) -> ConfigurationSpace:

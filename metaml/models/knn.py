@@ -23,6 +23,7 @@ class KNN(EstimatorFamily):
     """The mean target of the nearest of the rows that are kept."""
 
     name = "knn"
+    gains_by_bagging = False
     scores = "probabilities"
 
     def space(self) -> ConfigurationSpace:

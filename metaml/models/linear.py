@@ -21,6 +21,7 @@ class Linear(EstimatorFamily):
     """One dense layer; a category's one-hot column is a lookup of its weights."""
 
     name = "linear"
+    gains_by_bagging = False
 
     def space(self) -> ConfigurationSpace:
         """Return the strength of the l2 penalty, per training row, in steps: finer ones change next to nothing."""

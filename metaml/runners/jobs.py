@@ -69,6 +69,8 @@ class Job:
     """After how many epochs a refit stops; None for those of the configuration."""
     threads: int = 1
     """Of a refit."""
+    is_bagged: bool = False
+    """Whether a refit is one on the training rows of each fold, whose mean is exported."""
 
 
 @dataclass(frozen=True)

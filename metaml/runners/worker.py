@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -24,6 +24,7 @@ from metaml.evaluation import Evaluator, PausedError, Pipeline, PrunedError
 from metaml.export import check_parity, parity_rows, to_onnx
 from metaml.files import write_atomic
 from metaml.halving import RungErrors
+from metaml.merge import merge_models
 from metaml.metrics import metric_for
 from metaml.models import FAMILIES, TabularShape
 from metaml.predictions import write_predictions
@@ -100,7 +101,7 @@ def _evaluate(evaluator: Evaluator, job: Job) -> Outcome:
         rungs=job.rungs,
     )
     if job.export_to is not None and result.error < job.export_below:
-        _export(evaluator, result.pipelines[0], job.export_to)
+        _export(evaluator, result.pipelines[:1], job.export_to)
     if job.predictions_to is not None:
         with suppress(OSError):  # a full disk costs an ensemble, not the trial
             write_predictions(job.predictions_to, result.predictions)
@@ -123,14 +124,17 @@ def _evaluate(evaluator: Evaluator, job: Job) -> Outcome:
 def _refit(evaluator: Evaluator, job: Job) -> Outcome:
     started = time.monotonic()
     torch.set_num_threads(job.threads)
+    fit = evaluator.refit_bagged if job.is_bagged else evaluator.refit
     try:
-        pipeline = evaluator.refit(job.configuration, seed=job.seed, seconds=job.seconds, epochs=job.epochs)
+        found = fit(job.configuration, seed=job.seed, seconds=job.seconds, epochs=job.epochs)
     finally:
         torch.set_num_threads(1)
-    _export(evaluator, pipeline, job.export_to)
+    pipelines = found if isinstance(found, list) else [found]
+    _export(evaluator, pipelines, job.export_to)
     if job.predictions_to is not None:
-        write_predictions(job.predictions_to, [pipeline.predict(parity_rows(evaluator.task.inputs))])
-    return Outcome(job.number, "ok", seconds=time.monotonic() - started, epochs=pipeline.model.epochs)
+        rows = parity_rows(evaluator.task.inputs)
+        write_predictions(job.predictions_to, [np.mean([pipeline.predict(rows) for pipeline in pipelines], axis=0)])
+    return Outcome(job.number, "ok", seconds=time.monotonic() - started, epochs=pipelines[0].model.epochs)
 
 
 def _compress(evaluator: Evaluator, job: Job) -> Outcome:
@@ -150,8 +154,8 @@ def _compress(evaluator: Evaluator, job: Job) -> Outcome:
     if found is None:
         why = "nothing could be saved" if task.student is None else "no student came near enough"
         return Outcome(job.number, "ok", seconds=seconds, message=f"{why} within the tolerance")
-    _export(evaluator, found.refit, job.export_to)
-    _export(evaluator, found.first, task.first_to)
+    _export(evaluator, [found.refit], job.export_to)
+    _export(evaluator, [found.first], task.first_to)
     text = f"{found.how}: {found.n_before:,} -> {found.n_parameters:,} parameters"
     return Outcome(job.number, "ok", found.error, found.metrics, seconds, n_parameters=found.n_parameters, message=text)
 
@@ -164,11 +168,13 @@ _WORK: dict[str, Callable[[Evaluator, Job], Outcome]] = {
 """Kind of job -> what does it."""
 
 
-def _export(evaluator: Evaluator, pipeline: Pipeline, path: Path | None) -> None:
+def _export(evaluator: Evaluator, pipelines: Sequence[Pipeline], path: Path | None) -> None:
+    """Write the mean of pipelines as one file, each checked against its own predictions."""
     assert path is not None
-    model = to_onnx(pipeline, evaluator.task).SerializeToString()
-    check_parity(model, pipeline, parity_rows(evaluator.task.inputs))
-    write_atomic(path, model)
+    models = [to_onnx(pipeline, evaluator.task) for pipeline in pipelines]
+    for model, pipeline in zip(models, pipelines, strict=True):
+        check_parity(model.SerializeToString(), pipeline, parity_rows(evaluator.task.inputs))
+    write_atomic(path, merge_models(models, [1.0] * len(models)).SerializeToString())
 
 
 def _status_of(failure: Exception) -> Status:

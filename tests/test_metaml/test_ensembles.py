@@ -10,7 +10,7 @@ from metaml.delivery import Finisher, Workbench
 from metaml.ensembles import Judge, average, choose
 from metaml.evaluation import Evaluator
 from metaml.export import deployed_graph, to_onnx
-from metaml.latency import open_device
+from metaml.latency import Latency, open_device
 from metaml.membership import Membership
 from metaml.merge import Foretold, check_merged, ensemble_graph, merge_models, run_model
 from metaml.metrics import metric_for
@@ -280,3 +280,62 @@ def test_foretold_latency_of_an_ensemble_is_less_than_that_of_its_members(task, 
     alone = [context.latency.predict(configuration).latency_ms for configuration in configurations]
     assert max(alone) < together < sum(alone)
     assert high > together
+
+
+class TestBagging:
+    """Members of few rows are trained on the rows of each fold, as the limit and the time allow."""
+
+    def council(self, run, task, latency=lambda c: (0.1 * len(c), 0.1 * len(c)), **changes):
+        judge = Judge(metric_for(task.type), tuple(task.y[s.valid] for s in make_splits(task.y, task.type)), 3)
+        settings = {"max_members": 3, "workers": 2, "limit_ms": None, **changes}
+        limit_ms = settings.pop("limit_ms")
+        return Membership(judge, run, latency, limit_ms, **settings)
+
+    def trials(self):
+        families = ("mlp", "hist_gradient_boosting", "extra_trees")
+        return [Trial(n, quick(name), "smac", "ok", error=0.1, seconds=2.0) for n, name in enumerate(families)]
+
+    def test_what_is_no_mean_already_is_bagged(self, tmp_path, task):
+        assert self.council(tmp_path, task).bagged(self.trials(), 60.0) == {0, 1}
+        assert self.council(tmp_path, task, bags=False).bagged(self.trials(), 60.0) == frozenset()
+
+    def test_heaviest_first_as_far_as_the_limit_allows(self, tmp_path, task):
+        """Three models take 0.3 ms; five more copies of the first one 0.7 ms, of both 1.1 ms."""
+        council = self.council(tmp_path, task, limit_ms=0.8)
+        assert council.bagged(self.trials(), 60.0) == {0}
+        assert council.predicted(self.trials(), {0})[0] == pytest.approx(0.7)
+
+    def test_as_far_as_the_time_allows(self, tmp_path, task):
+        """Five fits take as long as a trial, 2 s, and one 0.6 s; each writes its file. Two are made side by side."""
+        assert self.council(tmp_path, task).bagged(self.trials(), 3.1) == {0}
+        assert self.council(tmp_path, task).bagged(self.trials(), 1.0) == frozenset()
+
+    def test_a_bag_is_one_file_and_the_mean_of_fits_on_the_rows_of_each_fold(self, tmp_path, task, pool, device_table):
+        run = RunFolder.create(tmp_path / "run", "t", {})
+        trial = Trial(7, quick("mlp"), "smac", "ok", error=0.1, seconds=2.0)
+        (part,) = Refitter(pool, run, seed=0, n_folds=5).get([trial], 60.0, bagged={7})
+        assert part.is_refit and part.n_models == 5
+        evaluator = Evaluator(task, make_splits(task.y, task.type, seed=0), metric_for(task.type))
+        fits = evaluator.refit_bagged(trial.configuration, seed=0, seconds=60)
+        expected = np.mean([fit.predict(task.inputs) for fit in fits], axis=0)
+        np.testing.assert_allclose(run_model(part.path.read_bytes(), task.inputs), expected, atol=1e-5)
+        assert np.abs(fits[0].predict(task.inputs) - expected).max() > 0.01
+        assert [node.op_type for node in onnx.load(part.path).graph.node].count("IsNaN") == 1, "preprocessed once"
+
+    def test_a_bag_above_the_limit_is_measured_and_left(self, tmp_path, task, pool, device_table):
+        """It was foretold to keep the limit, and does not: the same configuration fitted once does."""
+        run = RunFolder.create(tmp_path / "run", "t", {})
+        times = iter([3.0, 0.5])
+
+        class Slow(Workbench):
+            def measure(self, path, seconds):
+                ms = next(times)
+                return Latency(ms, ms, ms)
+
+        bench = Slow(run, task.inputs, open_device(device_table), 1.0)
+        council = self.council(run, task, lambda _: (0.1, 0.1), limit_ms=1.0)
+        finisher = Finisher(Refitter(pool, run, seed=0, n_folds=5), bench, council)
+        trial = Trial(3, quick("mlp"), "smac", "ok", error=0.1, seconds=0.5, latency_ms=0.1)
+        model = finisher.deliver([trial], lambda: 60.0)
+        assert model.latency.ms == 0.5 and model.members[0].n_models == 1
+        assert not any("mean of" in note for note in finisher.notes)
