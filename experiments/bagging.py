@@ -1,8 +1,9 @@
 """Is the mean of fits on the rows of each fold better than one fit on all rows, and by how much of several seeds?
 
-``python -m experiments.bagging RESULTS.jsonl ilpd vehicle …`` holds out a quarter of each table, twice, fits the defaults
-of five families on the rest (once with each of five seeds; once on the training rows of each of five folds), and appends
-the errors on the held-out rows, and those of the mean of all five families, to a file. ``--summary`` prints what is in it.
+``python -m experiments.bagging RESULTS.jsonl ilpd vehicle …`` holds out a quarter of each table, twice, fits the
+defaults of five families on the rest (once with each of five seeds; once on the training rows of each of five
+folds), and appends the errors on the held-out rows, and those of the mean of all five families, to a file.
+``--summary`` prints what is in it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """How optimistic is an error on the rows that chose the epoch, and which epoch is best for a fit on all rows?
 
 ``python -m experiments.best_epoch RESULTS.jsonl ilpd vehicle …`` holds out a quarter of each table, twice, and
-cross-validates networks with early stopping on the rest: the error where each fold chooses its own epoch, and where the
-others choose it; and, on the held-out rows, of fits on all of the rest that end at the mean of the folds' epochs, and at
-the one that all folds agree on. Tables of 1,000 rows or more have one fold and are left out. ``--summary`` prints what is
-in the file.
+cross-validates networks with early stopping on the rest: the error where each fold chooses its own epoch, and where
+the others choose it; and, on the held-out rows, of fits on all of the rest that end at the mean of the folds'
+epochs, and at the one that all folds agree on. Tables of 1,000 rows or more have one fold and are left out.
+``--summary`` prints what is in the file.
 """
 
 from __future__ import annotations
