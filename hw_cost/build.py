@@ -32,6 +32,8 @@ KERNEL_SHARE, REFINE_SHARE = 0.55, 0.05
 """Shares of the time for the first kernels, and for more of those that are foretold worst."""
 CONTEXTS_LAST = 4
 """Times as many networks share a process on a GPU, whose context takes seconds to make."""
+FEWER_NETWORKS = 448
+"""Of a build in int8, which must quantise each and run it once before it knows its kernels."""
 CORRECTION_SEED, CERTIFICATE_SEED = 1_000, 2_000
 """Seeds of the networks for the correction and the certificate: never the same network."""
 
@@ -58,7 +60,8 @@ class Plan:
         if runtime.isolates:
             drawn = probe_streams(runtime.precision)
             streams = [replace(stream, first=round(max(1.0, length) * stream.first)) for stream in drawn]
-            return cls(streams, *((42, 28) if quick else (896, 168)), quick=quick)
+            n = 896 if runtime.precision == "fp32" else FEWER_NETWORKS
+            return cls(streams, *((42, 28) if quick else (n, 168)), quick=quick)
         return cls([], *((154, 28) if quick else (896, 168)), quick=quick)
 
 
