@@ -16,6 +16,8 @@ MIN_GAIN = 0.0
 """Share of the single model's error that an ensemble must save on rows that it was not chosen on."""
 CHOOSING_SHARE = 0.1
 """Share of the time left that choosing may take."""
+BAGGING_SHARE = 0.8
+"""Share of the time that training with bags may be foreseen to take: where one is late, none is left to fit once."""
 
 Latency = Callable[[Sequence[Configuration]], tuple[float, float]]
 """Configurations of an ensemble's members -> predicted latency and its upper bound, ms."""
@@ -83,7 +85,7 @@ class Membership:
         for trial in trials if self.bags and n_folds > 1 else ():
             tried = chosen | {trial.number}
             times = [refit_seconds(other, n_folds, bagged=other.number in tried) for other in trials]
-            in_time = max(max(times), sum(times) / self.workers) <= seconds
+            in_time = max(max(times), sum(times) / self.workers) <= BAGGING_SHARE * seconds
             if in_time and pays_bagged(trial) and self._keeps(self.predicted(trials, tried)[1]):
                 chosen = tried
         return chosen
