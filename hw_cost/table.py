@@ -105,9 +105,9 @@ class LatencyTable:
         cost = self.compose([self.kernel_cost(kernel) for kernel in self.runtime.kernels(network, batch)], batch)
         if batch == 1 or not isinstance(network, OpGraph):
             return cost
-        raised = max(1.0, self.predict(network).latency_ms / cost.latency_ms)
-        low_ms, high_ms = raised * cost.low_ms, raised * cost.high_ms
-        return replace(cost, latency_ms=raised * cost.latency_ms, low_ms=low_ms, high_ms=high_ms)
+        latency_ms = max(cost.latency_ms, self.predict(network).latency_ms)
+        raised = latency_ms / cost.latency_ms
+        return replace(cost, latency_ms=latency_ms, low_ms=raised * cost.low_ms, high_ms=raised * cost.high_ms)
 
     def compose(self, costs: list[KernelCost], batch: int = 1) -> Cost:
         """Add kernels up and correct the sum.

@@ -40,10 +40,27 @@ def test_errors_on_left_out_points_are_those_of_fits_without_them():
 def test_lengths_and_noise_are_those_of_a_gradient_that_is_zero():
     x, y = random_points(40), wave(random_points(40))
     logs = np.array([0.3, 0.7, 1.0, 0.2, -2.0])
-    _, gradient = _surprise(logs, x, y)
+    trust = np.linspace(0.1, 1, 40)
+    _, gradient = _surprise(logs, x, y, trust)
     steps = 1e-5 * np.eye(5)
-    slopes = [(_surprise(logs + step, x, y)[0] - _surprise(logs - step, x, y)[0]) / 2e-5 for step in steps]
+    slopes = [
+        (_surprise(logs + step, x, y, trust)[0] - _surprise(logs - step, x, y, trust)[0]) / 2e-5 for step in steps
+    ]
     assert gradient == pytest.approx(slopes, rel=1e-4)
+
+
+def test_a_value_far_from_what_its_neighbours_say_counts_less():
+    x = random_points(60)
+    y = wave(x)
+    spoilt = y.copy()
+    spoilt[7] += 3.0
+    plain, robust = Residual.fit(x, spoilt), Residual.fit_robustly(x, spoilt)
+    others = np.arange(60) != 7
+
+    def error(residual):
+        return np.sqrt(np.mean((residual.predict(x[others]) - y[others]) ** 2))
+
+    assert error(robust) < 0.5 * error(plain)
 
 
 def test_far_from_all_points_nothing_is_claimed():
