@@ -46,6 +46,7 @@ def test_it_learns_and_keeps_the_limit(finished):
     assert (finished.folder / "report.html").read_text().count("1,000 images") == 1
 
 
+@pytest.mark.slow
 def test_what_failed_for_want_of_time_is_followed_by_one_with_all_the_time(device_table, tmp_path, monkeypatch):
     """On few images a quarter of the time, shared by the folds, may suffice for no network at all."""
     monkeypatch.setattr(session, "TRIAL_SHARE", 1e-4)

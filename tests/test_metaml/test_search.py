@@ -187,7 +187,7 @@ class TestAnswer:
 
 def test_same_seed_same_trials(table_file, device_table, tmp_path):
     def trials(name: str) -> list:
-        options = {"target": "label", "device": device_table, "time_limit": 100, "trials": 4, "workers": 1}
+        options = {"target": "label", "device": device_table, "time_limit": 100, "trials": 3, "workers": 1}
         result = metaml.search(table_file, store=False, out=tmp_path / name, seed=4, **options)
         return [(t["source"], t["configuration"], t["error"]) for t in result.summary["trials"]]
 
