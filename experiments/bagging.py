@@ -8,16 +8,13 @@ folds), and appends the errors on the held-out rows, and those of the mean of al
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from experiments.ensembles import TABLES, load, part_of
+from experiments.records import command
 from metaml.data import make_splits
 from metaml.ensembles import Judge
 from metaml.evaluation import Evaluator, take_rows
@@ -65,20 +62,5 @@ def summary(records: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def main() -> None:
-    """Run tables, or print what the file holds."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("results", type=Path)
-    parser.add_argument("tables", nargs="*", default=TABLES[:7])
-    parser.add_argument("--summary", action="store_true")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    for name in () if arguments.summary else arguments.tables:
-        for seed in range(SPLITS):
-            with arguments.results.open("a") as file:
-                file.write(json.dumps(run(name, seed)) + "\n")
-    print("\n".join(summary([json.loads(line) for line in arguments.results.read_text().splitlines()])))
-
-
 if __name__ == "__main__":
-    main()
+    command(__doc__, TABLES[:7], lambda name: (run(name, seed) for seed in range(SPLITS)), summary)

@@ -9,16 +9,13 @@ epochs, and at the one that all folds agree on. Tables of 1,000 rows or more hav
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from experiments.ensembles import TABLES, load, part_of
+from experiments.records import command
 from metaml.data import make_splits
 from metaml.ensembles import Judge
 from metaml.evaluation import Evaluator, take_rows
@@ -72,23 +69,10 @@ def summary(records: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def main() -> None:
-    """Run tables, or print what the file holds."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("results", type=Path)
-    parser.add_argument("tables", nargs="*", default=TABLES[:7])
-    parser.add_argument("--summary", action="store_true")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    for name in () if arguments.summary else arguments.tables:
-        for family in FAMILIES:
-            for seed in range(SPLITS):
-                record = run(name, family, seed)
-                if record is not None:
-                    with arguments.results.open("a") as file:
-                        file.write(json.dumps(record) + "\n")
-    print("\n".join(summary([json.loads(line) for line in arguments.results.read_text().splitlines()])))
-
-
 if __name__ == "__main__":
-    main()
+    command(
+        __doc__,
+        TABLES[:7],
+        lambda name: filter(None, (run(name, family, seed) for family in FAMILIES for seed in range(SPLITS))),
+        summary,
+    )

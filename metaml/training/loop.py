@@ -33,6 +33,8 @@ MIN_STEPS_PER_EPOCH = 10
 """Batches are made smaller on small tables, so that an epoch has this many steps."""
 BACKWARD_TOO = 3
 """A step is about so many times the work of a prediction."""
+MOST_KEPT = 10_000_000
+"""Numbers that the predictions of all epochs may be; a table with several folds has fewer, large ones need none."""
 CURVE_POINTS = 8
 """A learning curve has about so many points; one for each epoch when the best epoch is looked for."""
 
@@ -82,7 +84,7 @@ class Training:
         self.curve: list[tuple[int, float]] = []
         """(epochs so far, validation loss)."""
         self.predictions: list[Tensor] = []
-        """Of the validation rows after each epoch, where the best one is looked for."""
+        """Of the validation rows after each epoch, where the best one is looked for and they are not too many."""
 
     def _set_up(self) -> None:
         config = self.config
@@ -215,7 +217,8 @@ class Training:
         self.curve.append((self.epoch, loss))
         if self._best is not None:
             self._best.see(self.epoch, loss, module)
-            self.predictions.append(prediction)
+            if prediction.numel() * self.n_epochs <= MOST_KEPT:
+                self.predictions.append(prediction)
 
     def _evaluated(self) -> nn.Module:
         """Return the network that would be used now: with averaged weights, if there are."""

@@ -51,7 +51,7 @@ class Model(ABC):
     epochs: int | None = None
     """After how many epochs the weights were taken; None for models without epochs."""
     by_epoch: tuple[np.ndarray, ...] = ()
-    """Scores of the validation rows after each epoch, of a network whose best epoch was looked for."""
+    """Scores of the validation rows after each epoch, of networks that look for the best one; of few rows only."""
 
     def __init__(self, config: Configuration, shape: NetworkShape) -> None:
         self.config, self.shape = config, shape

@@ -22,7 +22,7 @@ from metaml.models import FAMILIES, TabularShape, TorchFamily
 from metaml.models.torch_family import Batch
 from metaml.preprocessing import TableFeatures
 from metaml.space import SPACES
-from metaml.training import DivergedError, Pauses, Rows, agreed_epochs, fit_model
+from metaml.training import DivergedError, Pauses, Rows, agreed_epochs, fit_model, loop
 from metaml.training.averaging import ExponentialAverage
 from metaml.training.checkpoint import Checkpoint
 from metaml.training.deadline import Foresight, TooLongError
@@ -141,6 +141,14 @@ class TestEarlyStopping:
         losses = [[3.0, 1.0, 2.0, 5.0], [2.0, 3.0, 1.0], [4.0, 2.0, 1.0, 3.0]]
         of_folds, of_all = agreed_epochs(losses)  # the second fold stays at 1.0 after it stopped
         assert of_folds.tolist() == [3, 2, 3] and of_all == 3
+
+    def test_predictions_of_all_epochs_are_kept_of_few_rows_only(self, monkeypatch):
+        rows, config = table(), configuration(early_stopping="best_epoch")
+        kept = fit_model(config, SHAPE, rows, seed=0, seconds=60, validation=first(rows, 30)).by_epoch
+        assert len(kept) == 6 and kept[0].shape == (30, 3)
+        monkeypatch.setattr(loop, "MOST_KEPT", 6 * 30 * 3 - 1)
+        many = fit_model(config, SHAPE, rows, seed=0, seconds=60, validation=first(rows, 30))
+        assert many.by_epoch == () and many.epochs is not None
 
     def test_noise_has_no_best_epoch(self):
         """Nothing can be learned here: an error below a constant's would be of the rows that chose the epoch."""
